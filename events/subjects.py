@@ -1,0 +1,77 @@
+"""The names on the bus: subjects, streams, headers. The prefix `keyscope` is a setting."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+EVENTS_STREAM = "KEYSCOPE_EVENTS"
+JOBS_STREAM = "KEYSCOPE_JOBS"
+QUEUE_GROUP = "keyscope"
+
+COMMAND_ID = "Nats-Msg-Id"
+ACTOR = "Keyscope-Actor"
+TRACEPARENT = "traceparent"
+ERROR = "Nats-Service-Error"
+ERROR_CODE = "Nats-Service-Error-Code"
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def token(id: str) -> str:
+    """`id` as one token of a subject: anything but letters, digits, `_` and `-` is percent-encoded."""
+    if _PLAIN.fullmatch(id):
+        return id
+    return quote(id, safe="").replace(".", "%2E").replace("~", "%7E")
+
+
+def from_token(token: str) -> str:
+    """The id that `token` stands for."""
+    return unquote(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """The subjects under one prefix."""
+
+    prefix: str = "keyscope"
+
+    def command(self, entity: str, verb: str) -> str:
+        """Where a command is requested: `keyscope.cmd.link.create`."""
+        return f"{self.prefix}.cmd.{entity}.{verb}"
+
+    def job(self, entity: str, verb: str) -> str:
+        """Where the same command is published to be carried out durably: `keyscope.job.link.create`."""
+        return f"{self.prefix}.job.{entity}.{verb}"
+
+    def outcome(self, command_id: str) -> str:
+        """Where the outcome of a job is published."""
+        return f"{self.prefix}.outcome.{token(command_id)}"
+
+    def event(self, name: str, *ids: str) -> str:
+        """Where an event is published: `keyscope.evt.link.created.<api key id>.<sales channel id>`."""
+        return ".".join((self.prefix, "evt", name, *map(token, ids)))
+
+    def links(self, event: str = "*", *, api_key_id: str | None = None, sales_channel_id: str | None = None) -> str:
+        """The subject that filters link events: `event` is `created`, `dismissed` or `*` for both."""
+        key = token(api_key_id) if api_key_id else "*"
+        channel = token(sales_channel_id) if sales_channel_id else "*"
+        return f"{self.prefix}.evt.link.{event}.{key}.{channel}"
+
+    def query(self, endpoint: str) -> str:
+        """Where a query is asked: `keyscope.query.graph`."""
+        return f"{self.prefix}.query.{endpoint}"
+
+    @property
+    def commands(self) -> str:
+        """Every command request."""
+        return f"{self.prefix}.cmd.>"
+
+    @property
+    def jobs(self) -> str:
+        """Every job."""
+        return f"{self.prefix}.job.>"
+
+    @property
+    def events(self) -> str:
+        """Every event."""
+        return f"{self.prefix}.evt.>"
