@@ -1,0 +1,57 @@
+# Needs python3 (3.11 or newer) and make. Every target first makes what it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv --quiet
+PIP := $(UV) pip install --python $(BIN)/python
+COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check format docs lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: .venv/server  ## run the service: NATS on 127.0.0.1:4222, data in ./data
+	@$(BIN)/keyscope up
+
+demo: .venv/server  ## play the story against a service of its own, on a free port, in a temporary folder
+	@$(BIN)/keyscope up --temporary -- $(BIN)/keyscope demo
+
+test: .venv/dev  ## run the tests
+	$(BIN)/pytest
+
+check: .venv/dev  ## format, lint, types, layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev  ## rewrite the code as `make check` wants it
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: .venv/server  ## write docs/schemas and docs/asyncapi.json anew from the models
+	$(BIN)/python -m services.runtime.contracts
+
+lock: .venv/uv  ## choose the newest allowed versions of all dependencies anew
+	$(COMPILE) --upgrade --extra server --group dev --output-file requirements-dev.txt pyproject.toml
+	$(COMPILE) --extra server --constraint requirements-dev.txt --output-file requirements.txt pyproject.toml
+	$(COMPILE) --upgrade --group setup --output-file requirements-setup.txt
+
+clean:  ## remove the virtual environment and the caches; data stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+.venv/uv: requirements-setup.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-setup.txt
+	@touch $@
+
+.venv/server: .venv/uv requirements.txt pyproject.toml
+	$(PIP) --require-hashes -r requirements.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+.venv/dev: .venv/server requirements-dev.txt
+	$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
