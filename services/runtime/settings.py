@@ -1,0 +1,124 @@
+"""Every setting, from the environment (`KEYSCOPE_…`) or from a `.env` file in the working folder."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.failures import Exit, Failure
+
+Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+
+
+class Settings(BaseSettings):
+    """How Keyscope runs. The description of each field is what `keyscope config` prints."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KEYSCOPE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    nats_url: str = Field(
+        default="",
+        description="The NATS to use, e.g. nats://nats-1:4222,nats://nats-2:4222. "
+        "Empty: `keyscope up` starts one of its own, and `keyscope run` looks for that one",
+    )
+    nats_host: str = Field(default="127.0.0.1", description="Where the embedded NATS listens: a loopback address")
+    nats_port: int = Field(default=4222, ge=0, le=65535, description="Its port; 0 takes a free one")
+    nats_user: str | None = Field(default=None, description="The user to connect to NATS as")
+    nats_password: SecretStr | None = Field(default=None, description="That user's password")
+    nats_token: SecretStr | None = Field(default=None, description="A token to connect to NATS with")
+    prefix: Prefix = Field(default="keyscope", description="The first part of every subject")
+    replicas: Literal[1, 3, 5] = Field(default=1, description="How many nodes of a NATS cluster keep each stream")
+    data_dir: Path = Field(default=Path("data"), description="The folder for everything that is kept")
+    event_store: str = Field(
+        default="",
+        description="The event store, e.g. sqlite:///var/lib/keyscope/events.db. Empty: events.db in the data folder",
+    )
+    read_model: Path | None = Field(
+        default=None, description="The read model's SQLite file. Empty: graph.db in the data folder"
+    )
+    source: str = Field(default="/keyscope", min_length=1, description="The CloudEvents source of every event")
+    drain_seconds: int = Field(
+        default=10, ge=1, le=600, description="How long what has begun may take to end on a stop"
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="console for people, json for machines"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least to be logged"
+    )
+
+    @field_validator("nats_host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+            raise ValueError(
+                "the embedded NATS has no locks on its doors, so it listens on loopback only; "
+                "for other machines run a NATS with credentials and name it in KEYSCOPE_NATS_URL"
+            )
+        return host
+
+    @field_validator("event_store")
+    @classmethod
+    def _known_store(cls, url: str) -> str:
+        if url and not url.startswith("sqlite:///"):
+            raise ValueError("an event store is named as sqlite:///PATH (an absolute path has four slashes)")
+        return url
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `keyscope up` starts a NATS of its own."""
+        return not self.nats_url
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """The URLs to connect to."""
+        host = f"[{self.nats_host}]" if ":" in self.nats_host else self.nats_host
+        return (
+            [url.strip() for url in self.nats_url.split(",")] if self.nats_url else [f"nats://{host}:{self.nats_port}"]
+        )
+
+    @property
+    def event_store_url(self) -> str:
+        """The event store, with the default filled in."""
+        return self.event_store or f"sqlite:///{self.data_dir / 'events.db'}"
+
+    @property
+    def read_model_path(self) -> Path:
+        """The read model's file, with the default filled in."""
+        return self.read_model or self.data_dir / "graph.db"
+
+    def lines(self) -> list[str]:
+        """All settings as an environment file, with what each is for. Secrets are masked."""
+        lines = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            shown = "" if value is None else without_password(value) if isinstance(value, str) else str(value)
+            lines += [f"# {field.description}", f"KEYSCOPE_{name.upper()}={shown}"]
+        return lines
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings, with those of `overrides` that are not None put above the environment. Raises Failure."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise Failure(Exit.CONFIG, "; ".join(_problem(problem) for problem in error.errors())) from None
+
+
+def without_password(urls: str) -> str:
+    """`urls` as they may be shown: `user:password@` in a URL becomes `***@`."""
+    return ",".join(_masked(url) for url in urls.split(","))
+
+
+def _masked(url: str) -> str:
+    credentials, at, rest = urlsplit(url).netloc.rpartition("@")
+    return url.replace(f"{credentials}@{rest}", f"***@{rest}", 1) if at else url
+
+
+def _problem(problem: Any) -> str:
+    name = "_".join(str(part) for part in problem["loc"]).upper()
+    return f"KEYSCOPE_{name}: {problem['msg'].removeprefix('Value error, ')}"

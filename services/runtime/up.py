@@ -1,0 +1,50 @@
+"""`keyscope up`: everything on one machine, under one supervisor."""
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from services.runtime.broker import NatsServer
+from services.runtime.failures import Exit
+from services.runtime.locks import hold
+from services.runtime.programs import Command, Services
+from services.runtime.settings import Settings
+from services.runtime.supervisor import Supervisor
+
+LAYOUT = {"commands": ("commands",), "reads": ("relay", "query")}
+"""Which services share a process: the relay waits most of its time, so it rides along with the reads."""
+
+
+def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequence[str] = ()) -> int:
+    """Run everything until SIGTERM or Ctrl-C, or until `command`, if there is one, has ended: the exit code.
+
+    `ready` is called with the settings as they turned out (a port of 0 is a real one now) when all of it serves.
+    Raises Failure. Whatever happens, no process is left behind.
+    """
+    with ExitStack() as stack:
+        lock = hold(settings.data_dir / "lock", f"the data folder {settings.data_dir}")
+        stack.callback(os.close, lock)
+        supervisor = stack.enter_context(Supervisor(settings.drain_seconds))
+        if settings.embedded:
+            server = NatsServer(
+                host=settings.nats_host, port=settings.nats_port, data=settings.data_dir, keep_open=[lock]
+            )
+            supervisor.start(server)
+        # Half a second of imports, while nats-server starts; the forked services share the memory of it.
+        from services.runtime import host  # noqa: F401
+
+        if not supervisor.wait_ready():
+            return Exit.DONE
+        if settings.embedded:
+            settings = settings.model_copy(update={"nats_port": server.port})
+        gc.collect()
+        gc.freeze()
+        life = os.pipe()
+        supervisor.start(*(Services(name, services, settings, life) for name, services in LAYOUT.items()))
+        if not supervisor.wait_ready():
+            return Exit.DONE
+        ready(settings)
+        if command:
+            supervisor.start(Command(command, settings))
+        return supervisor.watch()

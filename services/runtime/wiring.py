@@ -1,0 +1,135 @@
+"""The composition root: what each service gets, and the one table of them all."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats
+import structlog
+from nats.aio.client import Client
+
+from events.subjects import Subjects
+from services.commands import service as commands
+from services.query import service as query
+from services.relay import service as relay
+from services.runtime.failures import Exit, Failure
+from services.runtime.locks import hold
+from services.runtime.settings import Settings, without_password
+
+log = structlog.get_logger("nats")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the services of one process share."""
+
+    settings: Settings
+    stopping: asyncio.Event
+    """Set: drain and return."""
+    lost: Callable[[Exception], None]
+    """To be told when a connection has closed for good, though nobody wanted it to."""
+
+    @property
+    def subjects(self) -> Subjects:
+        """The subjects under the prefix of the settings."""
+        return Subjects(self.settings.prefix)
+
+    async def connect(self, name: str) -> Client:
+        """A connection to NATS that shows up as `name`. It is tried for ever, and tried again when it breaks.
+
+        Raises Failure when NATS refuses the credentials.
+        """
+        settings, connected = self.settings, False
+
+        async def on_error(error: Exception) -> None:
+            log.warning("connection error", connection=name, error=str(error) or type(error).__name__)
+            if not connected and "authorization violation" in str(error).lower():
+                servers = without_password(",".join(settings.nats_servers))
+                raise Failure(Exit.UNREACHABLE, f"the NATS at {servers} refuses the credentials")
+
+        async def on_disconnect() -> None:
+            if not self.stopping.is_set():
+                log.warning("disconnected", connection=name)
+
+        async def on_reconnect() -> None:
+            log.info("connected again", connection=name)
+
+        async def on_close() -> None:
+            if connected and not self.stopping.is_set():
+                self.lost(ConnectionError(f"the connection {name} was closed by NATS"))
+
+        client = await nats.connect(
+            servers=settings.nats_servers,
+            name=name,
+            user=settings.nats_user,
+            password=settings.nats_password.get_secret_value() if settings.nats_password else None,
+            token=settings.nats_token.get_secret_value() if settings.nats_token else None,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,
+            error_cb=on_error,
+            disconnected_cb=on_disconnect,
+            reconnected_cb=on_reconnect,
+            closed_cb=on_close,
+        )
+        connected = True
+        return client
+
+
+async def _commands(context: Context, ready: Callable[[], None]) -> None:
+    await commands.serve(
+        connect=context.connect,
+        store=context.settings.event_store_url,
+        subjects=context.subjects,
+        ready=ready,
+        stopping=context.stopping,
+        replicas=context.settings.replicas,
+    )
+
+
+async def _relay(context: Context, ready: Callable[[], None]) -> None:
+    await relay.serve(
+        connect=context.connect,
+        store=context.settings.event_store_url,
+        subjects=context.subjects,
+        source=context.settings.source,
+        ready=ready,
+        stopping=context.stopping,
+        replicas=context.settings.replicas,
+    )
+
+
+async def _query(context: Context, ready: Callable[[], None]) -> None:
+    database = context.settings.read_model_path
+    hold(database.with_name(database.name + ".lock"), f"the read model {database}")
+    await query.serve(
+        connect=context.connect, database=database, subjects=context.subjects, ready=ready, stopping=context.stopping
+    )
+
+
+def _event_store(settings: Settings) -> str:
+    return settings.event_store_url.removeprefix("sqlite:///")
+
+
+def _read_model(settings: Settings) -> Path:
+    return settings.read_model_path
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a service is started, and what to say about its database."""
+
+    serve: Callable[[Context, Callable[[], None]], Awaitable[None]]
+    database: Callable[[Settings], object]
+    remedy: str
+    """What to do when that is damaged."""
+
+
+RESTORE = "put it back from a backup"
+REBUILD = "delete it, it is built again from the events"
+
+SERVICES: dict[str, Service] = {
+    "commands": Service(_commands, _event_store, RESTORE),
+    "relay": Service(_relay, _event_store, RESTORE),
+    "query": Service(_query, _read_model, REBUILD),
+}
