@@ -6,6 +6,8 @@ ends, since an unknown member there is a mistake that would link the wrong thing
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, TypeAdapter, model_validator
@@ -104,15 +106,21 @@ class Pairs(Exact):
 
 
 class Ends(Exact):
-    """The links of the named keys, and those of the named channels. With `exactly`, only those between the two."""
+    """The links of the named keys, and those of the named channels. With `exactly`, only those between the two.
+
+    `exactly` makes `link.restore` bring back also what was dismissed on purpose: that is how a dismissal is undone.
+    """
 
     api_key: SomeKeys | None = None
     sales_channel: SomeChannels | None = None
+    exactly: StrictBool = False
 
     @model_validator(mode="after")
     def _at_least_one(self) -> "Ends":
         if self.api_key is None and self.sales_channel is None:
             raise ValueError("name api_key, sales_channel or both")
+        if self.exactly and (self.api_key is None or self.sales_channel is None):
+            raise ValueError("exactly needs both api_key and sales_channel")
         return self
 
 
@@ -124,7 +132,7 @@ class LinkBatch(Exact):
 
 
 class NewKey(Body):
-    """A key to create. `created_by` falls back on the actor. An `id` or a publishable `token` may be the caller's."""
+    """A key to create. `created_by` falls back on the actor. An `id` may be the caller's; the token never is."""
 
     id: Id | None = None
     title: Text
@@ -215,18 +223,32 @@ class Credentials(Body):
     token: Text
 
 
+class Named(Exact):
+    """Keys or channels by their ids."""
+
+    ids: Annotated[list[Id], Field(max_length=10_000)]
+
+
 def as_ids(value: str | list[str]) -> list[str]:
     """One id or several as a list in which each stands once."""
     return [value] if isinstance(value, str) else list(dict.fromkeys(value))
 
 
+MAX_ITEMS = 10_000
+"""Items in one command, and pairs or links that one command may touch by naming ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """One command: where it is sent and what its body may be."""
+    """One command: where it is sent, and what its body may be by the first character of its JSON.
+
+    (A union of them all would check just as well, but complain of every branch at once.)
+    """
 
     entity: str
     verb: str
-    body: TypeAdapter[Any]
+    bodies: dict[str, TypeAdapter[Any]]
+    schema: TypeAdapter[Any]
     summary: str
 
     @property
@@ -235,35 +257,56 @@ class CommandSpec:
         return f"{self.entity}.{self.verb}"
 
 
-MAX_ITEMS = 10_000
+def _spec(entity: str, verb: str, summary: str, **kinds: Any) -> CommandSpec:
+    """`object`, `array` and `string`: the types that the body may have as such."""
+    first = {"object": "{", "array": "[", "string": '"'}
+    bodies = {first[name]: TypeAdapter(kind) for name, kind in kinds.items()}
+    return CommandSpec(entity, verb, bodies, TypeAdapter(reduce(or_, kinds.values())), summary)
 
 
-def _one_or_many(kind: Any) -> Any:
-    return kind | Annotated[list[kind], Field(max_length=MAX_ITEMS)]
+def _one_or_many(kind: Any) -> dict[str, Any]:
+    return {"object": kind, "array": Annotated[list[kind], Field(max_length=MAX_ITEMS)]}
 
 
-_TABLE: list[tuple[str, str, Any, str]] = [
-    ("api_key", "create", _one_or_many(NewKey), "Create keys. The raw token of a secret key is in this reply alone."),
-    ("api_key", "update", UpdateKeys, "Change the title of keys."),
-    ("api_key", "upsert", _one_or_many(UpsertKey), "Update the keys that exist and create the others."),
-    ("api_key", "revoke", RevokeKeys, "Revoke keys, now or at a time ahead."),
-    ("api_key", "delete", Ids, "Delete revoked keys and their links, out of every answer."),
-    ("api_key", "soft_delete", Ids, "Delete keys and their links; `withDeleted` still shows them."),
-    ("api_key", "restore", Ids, "Bring deleted keys back, and the links that went with them."),
-    ("api_key", "authenticate", Credentials | Text, "The secret key whose raw token this is, or false."),
-    ("sales_channel", "create", _one_or_many(NewChannel), "Create channels."),
-    ("sales_channel", "update", UpdateChannels, "Change channels."),
-    ("sales_channel", "upsert", _one_or_many(UpsertChannel), "Update the channels that have an id and create the others."),
-    ("sales_channel", "delete", Ids, "Delete channels and their links, out of every answer."),
-    ("sales_channel", "soft_delete", Ids, "Delete channels and their links; `withDeleted` still shows them."),
-    ("sales_channel", "restore", Ids, "Bring deleted channels back, and the links that went with them."),
-    ("link", "create", _one_or_many(Pair), "Link keys with channels."),
-    ("link", "dismiss", _one_or_many(Pairs), "Take links away."),
-    ("link", "batch", LinkBatch, "Create and dismiss links in one transaction."),
-    ("link", "delete", _one_or_many(Ends), "Take away every link of keys or of channels."),
-    ("link", "restore", _one_or_many(Ends), "Bring back what link.delete took away; with both ends named, those very links."),
+_BY_ID: dict[str, Any] = {"string": Id, "array": Annotated[list[Id], Field(max_length=MAX_ITEMS)], "object": Named}
+
+_ALL = [
+    _spec(
+        "api_key",
+        "create",
+        "Create keys. The raw token of a secret key is in this reply alone.",
+        **_one_or_many(NewKey),
+    ),
+    _spec("api_key", "update", "Change the title of keys.", object=UpdateKeys),
+    _spec("api_key", "upsert", "Update the keys that have an id, create the others.", **_one_or_many(UpsertKey)),
+    _spec("api_key", "revoke", "Revoke keys, now or at a time ahead.", object=RevokeKeys),
+    _spec("api_key", "delete", "Delete revoked keys and their links, out of every answer.", **_BY_ID),
+    _spec("api_key", "soft_delete", "Delete keys and their links; `withDeleted` still shows them.", **_BY_ID),
+    _spec("api_key", "restore", "Bring deleted keys back, and the links that went with them.", **_BY_ID),
+    _spec(
+        "api_key",
+        "authenticate",
+        "The secret key whose raw token this is, or false.",
+        object=Credentials,
+        string=Text,
+    ),
+    _spec("sales_channel", "create", "Create channels.", **_one_or_many(NewChannel)),
+    _spec("sales_channel", "update", "Change channels.", object=UpdateChannels),
+    _spec(
+        "sales_channel",
+        "upsert",
+        "Update the channels that have an id, create the others.",
+        **_one_or_many(UpsertChannel),
+    ),
+    _spec("sales_channel", "delete", "Delete channels and their links, out of every answer.", **_BY_ID),
+    _spec("sales_channel", "soft_delete", "Delete channels and their links; `withDeleted` still shows them.", **_BY_ID),
+    _spec("sales_channel", "restore", "Bring deleted channels back, and the links that went with them.", **_BY_ID),
+    _spec("link", "create", "Link keys with channels.", **_one_or_many(Pair)),
+    _spec("link", "dismiss", "Take links away.", **_one_or_many(Pairs)),
+    _spec("link", "batch", "Dismiss and create links in one transaction.", object=LinkBatch),
+    _spec("link", "delete", "Take away every link of keys or of channels.", **_one_or_many(Ends)),
+    _spec("link", "restore", "Bring back what link.delete, or the deletion of an end, took away.", **_one_or_many(Ends)),
 ]
 
-COMMANDS: dict[tuple[str, str], CommandSpec] = {
-    (entity, verb): CommandSpec(entity, verb, TypeAdapter(body), summary) for entity, verb, body, summary in _TABLE
-}
+COMMANDS: dict[str, CommandSpec] = {spec.name: spec for spec in _ALL}
+"""Every command by its name, `link.create`."""

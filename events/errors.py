@@ -16,6 +16,8 @@ Types and codes are Medusa's (`@medusajs/utils` MedusaError and its HTTP error h
 
 from typing import Any, ClassVar
 
+from events.base import parse_json
+
 
 class KeyscopeError(Exception):
     """The root. `message` is for the user; `details` are further JSON members of the error object."""
@@ -102,3 +104,12 @@ ERRORS: dict[str, type[KeyscopeError]] = {
         Unavailable,
     )
 }
+
+
+def error_in(reply: bytes) -> KeyscopeError | None:
+    """The error that a reply carries, or None when it carries a result."""
+    if not reply.startswith(b'{"error"'):
+        return None
+    error = parse_json(reply)["error"]
+    kind = ERRORS.get(error.pop("type"), UnexpectedState)
+    return kind(error.pop("message"), **error)

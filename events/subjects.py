@@ -75,3 +75,8 @@ class Subjects:
     def events(self) -> str:
         """Every event."""
         return f"{self.prefix}.evt.>"
+
+    @property
+    def wake(self) -> str:
+        """Told the event store's new position after commits: whoever follows the store need not poll."""
+        return f"{self.prefix}.wake"

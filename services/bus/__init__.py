@@ -1,0 +1,1 @@
+"""What every service does on the bus alike: declaring streams, replying."""

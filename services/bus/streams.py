@@ -1,0 +1,68 @@
+"""Declaring JetStream streams: made if absent, verified if present, never overwritten."""
+
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import BadRequestError, NotFoundError
+
+from events.subjects import EVENTS_STREAM, JOBS_STREAM, Subjects
+
+_EXISTS = 10058
+"""JetStream's error code: the stream name is in use with another configuration."""
+
+
+class StreamMismatch(Exception):
+    """A stream of this name is there and is not what is needed. Somebody else manages it: change it there."""
+
+
+def events_stream(subjects: Subjects, replicas: int = 1) -> StreamConfig:
+    """The stream of all events. It keeps everything: whoever subscribes may begin with the first event ever.
+
+    Its duplicate window is short because it is no guarantee: the expected last sequence of every publish is.
+    """
+    return StreamConfig(
+        name=EVENTS_STREAM,
+        description="Keyscope's events, in the order of the event store, which can fill this stream again",
+        subjects=[subjects.events],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        num_replicas=replicas,
+        duplicate_window=0.5,
+        allow_direct=True,
+    )
+
+
+def jobs_stream(subjects: Subjects, replicas: int = 1) -> StreamConfig:
+    """The work queue of durable commands."""
+    return StreamConfig(
+        name=JOBS_STREAM,
+        description="Commands to Keyscope that are carried out even if they were published while it was down",
+        subjects=[subjects.jobs],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_msgs=1_000_000,
+        num_replicas=replicas,
+        duplicate_window=120,
+    )
+
+
+async def ensure_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
+    """Declare a stream, or verify the one that is there. Raises StreamMismatch."""
+    assert wanted.name is not None
+    try:
+        found = (await js.stream_info(wanted.name)).config
+    except NotFoundError:
+        try:
+            await js.add_stream(wanted)
+            return
+        except BadRequestError as error:
+            if error.err_code != _EXISTS:
+                raise
+            found = (await js.stream_info(wanted.name)).config
+    for name in ("subjects", "retention"):
+        if getattr(found, name) != getattr(wanted, name):
+            raise StreamMismatch(
+                f"stream {wanted.name} has {name} {getattr(found, name)!r}, but {getattr(wanted, name)!r} is needed; "
+                "change it where it is managed, or give this service another NATS account"
+            )

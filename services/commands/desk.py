@@ -1,0 +1,92 @@
+"""Where both doors hand in what they received: reading, preparing, queueing, and an answer for everything."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+from events.errors import KeyscopeError, Unavailable, UnexpectedState
+from services.bus.replies import failure, success
+from services.commands.authenticate import Authenticator
+from services.commands.command import Command, Reply
+from services.commands.preparing import Preparer
+from services.commands.reading import read_command
+from services.commands.writer import RETRY_AFTER_MS, Writer
+
+MAX_PREPARING = 256
+"""Commands that may be in preparation at once."""
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """Takes commands in. Every one is answered, exactly once, unless the process dies."""
+
+    def __init__(self, writer: Writer, preparer: Preparer, authenticator: Authenticator) -> None:
+        self._writer = writer
+        self._preparer = preparer
+        self._authenticator = authenticator
+        self._preparing: set[asyncio.Task[None]] = set()
+
+    def receive(
+        self,
+        name: str,
+        body: bytes,
+        headers: Mapping[str, str] | None,
+        answer: Callable[[Reply], None],
+        *,
+        fallback_id: str | None = None,
+    ) -> None:
+        """Take a command in; `answer` is called when it is carried out or refused, perhaps at once."""
+        try:
+            if self._writer.full:
+                raise Unavailable("too many commands are waiting: try again", retry_after_ms=RETRY_AFTER_MS)
+            command = read_command(name, body, headers, answer, fallback_id=fallback_id)
+            if command.spec.verb == "authenticate":
+                self._take_time(self._authenticate(command), answer)
+            elif self._preparer.needs_time(command):
+                self._take_time(self._prepare(command), answer)
+            else:
+                command.prepared = self._preparer.prepare(command)
+                self._writer.submit(command)
+        except KeyscopeError as error:
+            answer(Reply(failure(error), error))
+        except Exception:
+            answer(_failed(name))
+
+    async def drain(self) -> None:
+        """Wait until nothing is in preparation."""
+        while self._preparing:
+            await asyncio.wait(self._preparing)
+
+    def _take_time(self, work: Coroutine[Any, Any, None], answer: Callable[[Reply], None]) -> None:
+        if len(self._preparing) >= MAX_PREPARING:
+            work.close()
+            raise Unavailable("too many commands are being prepared: try again", retry_after_ms=RETRY_AFTER_MS)
+        task = asyncio.get_running_loop().create_task(self._answering(work, answer))
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
+
+    async def _answering(self, work: Coroutine[Any, Any, None], answer: Callable[[Reply], None]) -> None:
+        try:
+            await work
+        except KeyscopeError as error:
+            answer(Reply(failure(error), error))
+        except Exception:
+            answer(_failed("in preparation"))
+
+    async def _prepare(self, command: Command) -> None:
+        command.prepared = await self._preparer.prepare_slowly(command)
+        self._writer.submit(command)
+
+    async def _authenticate(self, command: Command) -> None:
+        token = command.body if isinstance(command.body, str) else command.body.token
+        key, position = await self._authenticator.authenticate(token)
+        command.answer(Reply(success(key, position=position, changed=[])))
+
+
+def _failed(name: str) -> Reply:
+    log.exception("a command failed", command=name)
+    error = UnexpectedState("the command failed; nothing was stored")
+    return Reply(failure(error), error)

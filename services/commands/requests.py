@@ -1,0 +1,114 @@
+"""The request/reply door: `keyscope.cmd.<entity>.<verb>`, bare nats-py under the micro protocol.
+
+FastStream costs about 100 µs a message here, as much as everything else together, so the hottest path does without
+it; it carries the durable door (jobs.py), where batches amortise it.
+"""
+
+import asyncio
+import json
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.micro import add_service
+from nats.micro.request import Request
+from nats.micro.service import EndpointConfig, EndpointStats, Service, ServiceConfig
+
+from events.commands import COMMANDS
+from events.subjects import QUEUE_GROUP, Subjects
+from services.bus.replies import error_headers
+from services.commands.command import Reply
+from services.commands.desk import Desk
+
+SERVICE_NAME = "keyscope-commands"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    request: Request
+    reply: Reply
+
+
+class RequestDoor:
+    """Receives requests and sends their replies. It shows up in `nats micro ls`, each command's schema in its info."""
+
+    def __init__(self, client: Client, subjects: Subjects, desk: Desk, version: str) -> None:
+        self._client = client
+        self._subjects = subjects
+        self._desk = desk
+        self._version = version
+        self._skip = len(subjects.commands) - 1
+        self._outgoing: deque[_Outgoing] = deque()
+        self._replies = asyncio.Event()
+        self._unanswered = 0
+        self._counts: Counter[str] = Counter()
+        self._service: Service | None = None
+        self._sender: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to receive."""
+        self._sender = asyncio.create_task(self._send())
+        self._service = await add_service(
+            self._client,
+            ServiceConfig(
+                name=SERVICE_NAME,
+                version=self._version,
+                description="Commands of Keyscope: API keys, sales channels and their links",
+                stats_handler=self._stats,
+            ),
+        )
+        await self._service.add_endpoint(
+            EndpointConfig(
+                name="commands",
+                subject=self._subjects.commands,
+                queue_group=QUEUE_GROUP,
+                handler=self._receive,
+                metadata={spec.name: json.dumps(spec.schema.json_schema()) for spec in COMMANDS.values()},
+            )
+        )
+
+    async def close(self) -> None:
+        """Receive no more, send what is owed. The writer must be running until then."""
+        if self._service is not None:
+            await self._service.stop()
+        while self._unanswered:
+            await asyncio.sleep(0.01)
+        if self._sender is not None:
+            self._sender.cancel()
+        await self._client.flush()
+
+    async def _receive(self, request: Request) -> None:
+        name = request.subject[self._skip :]
+        self._counts[name if name in COMMANDS else "unknown"] += 1
+        self._unanswered += 1
+        self._desk.receive(name, request.data, request.headers, lambda reply: self._answer(request, reply))
+
+    def _answer(self, request: Request, reply: Reply) -> None:
+        self._outgoing.append(_Outgoing(request, reply))
+        self._replies.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._replies.wait()
+            self._replies.clear()
+            while self._outgoing:
+                await self._send_one(self._outgoing.popleft())
+
+    async def _send_one(self, outgoing: _Outgoing) -> None:
+        reply = outgoing.reply
+        try:
+            await outgoing.request.respond(reply.text, headers=error_headers(reply.error) if reply.error else None)
+        except ValueError:
+            pass  # published without asking for a reply
+        except NatsError as error:
+            log.warning("a reply could not be sent; its sender will ask again", error=str(error))
+        finally:
+            self._unanswered -= 1
+
+    def _stats(self, _: EndpointStats) -> dict[str, Any]:
+        return {"commands": dict(self._counts)}

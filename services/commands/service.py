@@ -1,0 +1,62 @@
+"""The write service, put together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+
+import structlog
+from nats.aio.client import Client
+
+from events.subjects import Subjects
+from services.bus.streams import ensure_stream, jobs_stream
+from services.commands.authenticate import Authenticator
+from services.commands.desk import Desk
+from services.commands.jobs import job_broker
+from services.commands.preparing import Preparer
+from services.commands.requests import RequestDoor
+from services.commands.wake import WakeUp
+from services.commands.writer import Writer
+from services.store.application import open_store
+
+HASHING_THREADS = 2
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(
+    *,
+    connect: Callable[[str], Awaitable[Client]],
+    store: str,
+    subjects: Subjects,
+    ready: Callable[[], None],
+    stopping: asyncio.Event,
+    replicas: int = 1,
+    on_commit: Callable[[int], None] | None = None,
+) -> None:
+    """Carry out commands until `stopping` is set, then finish and answer what was received.
+
+    `store` is the event store's URL; `on_commit` is told each new position. Raises what opening the store raises.
+    """
+    opened = await asyncio.to_thread(open_store, store)
+    client = await connect("keyscope-commands")
+    await ensure_stream(client.jetstream(), jobs_stream(subjects, replicas))
+    wake = WakeUp(client, subjects, on_commit)
+    writer = Writer(opened, wake.committed)
+    with ThreadPoolExecutor(HASHING_THREADS, "hashing") as hashing:
+        preparer = Preparer(client, subjects, hashing, lambda: writer.position)
+        desk = Desk(writer, preparer, Authenticator(opened, hashing))
+        door = RequestDoor(client, subjects, desk, version("keyscope"))
+        broker = job_broker(await connect("keyscope-jobs"), subjects, desk)
+        writer.start()
+        await door.open()
+        await broker.start()
+        ready()
+        await stopping.wait()
+        await broker.stop()
+        await desk.drain()
+        await door.close()
+        await writer.stop()
+    await wake.stop()
+    opened.close()
+    await client.drain()

@@ -1,0 +1,158 @@
+"""The work on one batch: the aggregates it touches, and the events that it will store."""
+
+from dataclasses import replace
+
+from eventsourcing.application import LRUCache
+
+from events.base import Event
+from events.envelope import Context, event_id
+from events.errors import NotFound
+from services.domain.aggregate import Aggregate, Recorded
+from services.domain.api_key import ApiKey
+from services.domain.sales_channel import SalesChannel
+from services.store.application import Store
+from services.store.commit import Sweep
+
+CACHED_AGGREGATES = 10_000
+
+
+class Work:
+    """One batch. Commands run on it one after the other; one that fails leaves no trace.
+
+    Aggregates are changed in place and cached between batches, so whoever drops a batch must `forget` it.
+    """
+
+    def __init__(self, store: Store, cache: LRUCache[str, Aggregate]) -> None:
+        self.store = store
+        self.cache = cache
+        self.events: list[Recorded] = []
+        self.read: set[str] = set()
+        self.tokens: list[tuple[str, str]] = []
+        self.new_sweeps: list[Sweep] = []
+        self.moved_sweeps: list[Sweep] = []
+        self.done_sweeps: list[int] = []
+        self.now = ""
+        self.context = Context("")
+        self._rendered = ""
+        self._mark = (0, 0, 0, 0, 0)
+        self.changed: list[str] = []
+
+    def begin(self, context: Context, now: str) -> None:
+        """The next command starts."""
+        self.now = now
+        self.context = context
+        self._rendered = context.as_json_members()
+        self.changed = []
+        self._mark = (
+            len(self.events),
+            len(self.tokens),
+            len(self.new_sweeps),
+            len(self.moved_sweeps),
+            len(self.done_sweeps),
+        )
+
+    def begin_step(self, now: str) -> None:
+        """A step of a sweep starts: it has no command, its events bring their context along."""
+        self.begin(Context(""), now)
+
+    @property
+    def first_event(self) -> int:
+        """Where in `events` this command's begin."""
+        return self._mark[0]
+
+    def roll_back(self) -> None:
+        """Undo what the current command did. Costs nothing when it did nothing."""
+        events, tokens, new, moved, done = self._mark
+        dropped = {recorded.originator_id for recorded in self.events[events:]}
+        del self.events[events:], self.tokens[tokens:]
+        del self.new_sweeps[new:], self.moved_sweeps[moved:], self.done_sweeps[done:]
+        for id in dropped:
+            self._evict(id)
+            earlier = [recorded.event for recorded in self.events if recorded.originator_id == id]
+            aggregate = self.store.load(id)
+            if earlier:
+                aggregate = aggregate or _new(id, earlier[0])
+                aggregate.replay(earlier)
+            if aggregate is not None:
+                self.cache.put(id, aggregate)
+
+    def forget(self) -> None:
+        """Drop every aggregate that this batch changed: it was not written."""
+        for recorded in self.events:
+            self._evict(recorded.originator_id)
+
+    def _evict(self, id: str) -> None:
+        try:
+            self.cache.get(id, evict=True)
+        except KeyError:
+            pass
+
+    def _load(self, id: str) -> Aggregate | None:
+        self.read.add(id)
+        try:
+            return self.cache.get(id)
+        except KeyError:
+            aggregate = self.store.load(id)
+            if aggregate is not None:
+                self.cache.put(id, aggregate)
+            return aggregate
+
+    def find_key(self, id: str) -> ApiKey | None:
+        """The key, deleted or not; None when there never was one."""
+        aggregate = self._load(id)
+        return aggregate if isinstance(aggregate, ApiKey) else None
+
+    def find_channel(self, id: str) -> SalesChannel | None:
+        """The channel, deleted or not; None when there never was one."""
+        aggregate = self._load(id)
+        return aggregate if isinstance(aggregate, SalesChannel) else None
+
+    def taken(self, id: str) -> bool:
+        """Whether a key or a channel has, or had, this id."""
+        return self._load(id) is not None
+
+    def key(self, id: str) -> ApiKey:
+        """The key, deleted or not. Raises NotFound when there never was one."""
+        key = self.find_key(id)
+        if key is None:
+            raise NotFound(f"ApiKey with id: {id} was not found", ids=[id])
+        return key
+
+    def channel(self, id: str) -> SalesChannel:
+        """The channel, deleted or not. Raises NotFound when there never was one."""
+        channel = self.find_channel(id)
+        if channel is None:
+            raise NotFound(f"SalesChannel with id: {id} was not found", ids=[id])
+        return channel
+
+    def create(self, event: Event) -> Aggregate:
+        """A new aggregate begins with this event."""
+        aggregate = _new(event.aggregate_id, event)
+        self.read.add(aggregate.id)
+        self.cache.put(aggregate.id, aggregate)
+        self._record(aggregate, event, self._rendered)
+        return aggregate
+
+    def caused_by(self, event: str) -> str:
+        """The context for events that follow from the event with this id."""
+        return replace(self.context, cause=event).as_json_members()
+
+    def record(self, aggregate: Aggregate, event: Event, context: str | None = None) -> str:
+        """The event happens to the aggregate; returns the event's id. `context`: another than the command's."""
+        return self._record(aggregate, event, self._rendered if context is None else context)
+
+    def sweeping(self, channel_id: str) -> bool:
+        """Whether a sweep of the channel is unfinished."""
+        begun = any(sweep.sales_channel_id == channel_id for sweep in self.new_sweeps)
+        return begun or self.store.recorder.has_sweep(channel_id)
+
+    def _record(self, aggregate: Aggregate, event: Event, rendered: str) -> str:
+        aggregate.apply(event)
+        aggregate.version += 1
+        self.events.append(Recorded(aggregate.id, aggregate.version, event, self.now, rendered))
+        self.changed.append(event.id)  # type: ignore[attr-defined]
+        return event_id(aggregate.id, aggregate.version)
+
+
+def _new(id: str, event: Event) -> Aggregate:
+    return ApiKey(id) if event.event_name == "api_key.created" else SalesChannel(id)

@@ -1,0 +1,296 @@
+"""The writer: one thread that carries out every command that waits, in one transaction, then answers them all.
+
+A reply is sent only after the transaction is synced to disk. Where the process may die:
+
+* before the commit: nothing happened; the sender gets no reply and repeats the command under the same id;
+* after the commit, before the reply: the events and the outcome are there; repeating the command gives that outcome.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import structlog
+from eventsourcing.application import LRUCache
+from eventsourcing.persistence import IntegrityError, PersistenceError
+
+from events.errors import Conflict, KeyscopeError, Unavailable, UnexpectedState, error_in
+from services.bus.replies import failure, success
+from services.commands.command import Command, Reply, Result
+from services.commands.handlers import HANDLERS
+from services.commands.sweeps import step_sweep
+from services.commands.work import CACHED_AGGREGATES, Work
+from services.domain.aggregate import Aggregate
+from services.domain.clock import now
+from services.store.application import Store
+from services.store.commit import Commit, Committed, Outcome, StaleRead
+
+QUEUE_LIMIT = 4_096
+"""Commands that may wait; beyond it they are refused with `unavailable`."""
+BATCH_COMMANDS = 256
+BATCH_WEIGHT = 4_000
+"""About how many events one transaction takes at most, unless a single command has more."""
+RETRY_AFTER_MS = 250
+REDO_LIMIT = 20
+
+log = structlog.get_logger(__name__)
+
+Answers = list[tuple[Command, Reply]]
+
+
+class Writer:
+    """Owns the store's writing side. `on_commit` is called on the event loop with each new position."""
+
+    def __init__(self, store: Store, on_commit: Callable[[int], None]) -> None:
+        self._store = store
+        self._on_commit = on_commit
+        self._loop = asyncio.get_running_loop()
+        self._cache: LRUCache[str, Aggregate] = LRUCache(maxsize=CACHED_AGGREGATES)
+        self._waiting: deque[Command] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._position = store.recorder.position()
+        self._sweeps = True
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._stopped = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Carry out what waits, answer it, and end."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await self._stopped.wait()
+        self._thread.join()
+
+    @property
+    def full(self) -> bool:
+        """Whether the queue has no room."""
+        return len(self._waiting) >= QUEUE_LIMIT
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait."""
+        return len(self._waiting)
+
+    @property
+    def position(self) -> int:
+        """The position of the last event that this writer knows of."""
+        return self._position
+
+    def submit(self, command: Command) -> None:
+        """Let a command wait for the next batch. Raises Unavailable when the queue is full or closed."""
+        if self.full or self._stopping:
+            raise Unavailable("too many commands are waiting: try again", retry_after_ms=RETRY_AFTER_MS)
+        with self._wake:
+            self._waiting.append(command)
+            self._wake.notify()
+
+    # ---- the writer's thread from here on
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                batch = self._take_batch()
+                if batch:
+                    self._carry_out(batch)
+                if self._sweeps:
+                    self._sweep()
+        except BaseException:
+            log.exception("the writer ended")
+            raise
+        finally:
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def _wait_for_work(self) -> bool:
+        """False when there is nothing left to do for ever."""
+        with self._wake:
+            while not self._waiting and not self._sweeps and not self._stopping:
+                self._wake.wait()
+            return bool(self._waiting) or not self._stopping
+
+    def _take_batch(self) -> list[Command]:
+        batch: list[Command] = []
+        weight = 0
+        while self._waiting and len(batch) < BATCH_COMMANDS:
+            weight += self._waiting[0].weight
+            if batch and weight > BATCH_WEIGHT:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _carry_out(self, batch: list[Command]) -> None:
+        """Run and answer a batch. One that meets another replica's change is redone, at last one by one."""
+        try:
+            answers = self._write(batch)
+        except StaleRead:
+            answers = self._one_by_one(batch)
+        except IntegrityError:
+            answers = self._one_by_one(batch)
+        except Exception as error:
+            answers = self._failed(batch, error)
+        self._answer(answers)
+
+    def _one_by_one(self, batch: list[Command]) -> Answers:
+        answers: Answers = []
+        for command in batch:
+            for _ in range(REDO_LIMIT):
+                try:
+                    answers += self._write([command])
+                    break
+                except (StaleRead, IntegrityError):
+                    continue
+                except Exception as error:
+                    answers += self._failed([command], error)
+                    break
+            else:
+                conflict = Conflict("other changes kept coming first; nothing was done: try again")
+                answers.append((command, Reply(failure(conflict), conflict)))
+        return answers
+
+    def _failed(self, batch: list[Command], error: Exception) -> Answers:
+        """The store did not take the batch."""
+        log.error("a batch was not stored", commands=len(batch), error=str(error), exc_info=error)
+        if isinstance(error, PersistenceError):
+            answer: KeyscopeError = Unavailable(
+                "the event store did not confirm the command: try again with the same command id",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        else:
+            answer = UnexpectedState("the command failed; nothing was stored")
+        return [(command, Reply(failure(answer), answer)) for command in batch]
+
+    def _write(self, batch: list[Command]) -> Answers:
+        known = self._store.recorder.outcomes([command.context.command_id for command in batch if command.repeatable])
+        work = Work(self._store, self._cache)
+        runs: dict[str, _Run] = {}
+        order: list[tuple[Command, _Run | None]] = []
+        for command in batch:
+            id = command.context.command_id
+            if id in known:
+                order.append((command, None))
+                continue
+            if id not in runs:
+                runs[id] = _Run(command, work)
+            order.append((command, runs[id]))
+        if runs:
+            self._commit(work, list(runs.values()))
+        return [(command, run.reply if run else _repeated(known[command.context.command_id])) for command, run in order]
+
+    def _commit(self, work: Work, runs: "Sequence[_Run]") -> Committed:
+        commit = Commit(
+            events=work.events,
+            settle=lambda positions, position: _settle(runs, positions, position),
+            known_position=self._position,
+            read=work.read,
+            tokens=work.tokens,
+            new_sweeps=work.new_sweeps,
+            moved_sweeps=work.moved_sweeps,
+            done_sweeps=work.done_sweeps,
+        )
+        try:
+            committed = self._store.write(commit)
+        except StaleRead as stale:
+            work.forget()
+            self._catch_up(stale.ids)
+            raise
+        except BaseException:
+            work.forget()
+            raise
+        self._evict(committed.foreign)
+        self._position = committed.position
+        self._sweeps = self._sweeps or bool(work.new_sweeps)
+        return committed
+
+    def _catch_up(self, ids: set[str]) -> None:
+        self._evict(ids)
+        self._position, changed = self._store.recorder.changed_since(self._position)
+        self._evict(changed)
+
+    def _evict(self, ids: set[str]) -> None:
+        for id in ids:
+            try:
+                self._cache.get(id, evict=True)
+            except KeyError:
+                pass
+
+    def _sweep(self) -> None:
+        """One step of the oldest sweep, while no command waits."""
+        sweep = self._store.recorder.next_sweep()
+        if sweep is None:
+            self._sweeps = False
+            return
+        work = Work(self._store, self._cache)
+        work.begin_step(now())
+        step_sweep(work, sweep)
+        try:
+            self._commit(work, [])
+        except (StaleRead, IntegrityError):
+            return
+        except PersistenceError as error:
+            log.error("a sweep was not stored", error=str(error))
+            with self._wake:
+                self._wake.wait(1)
+            return
+        self._answer([])
+
+    def _answer(self, answers: Answers) -> None:
+        self._loop.call_soon_threadsafe(self._deliver, answers, self._position)
+
+    # ---- the event loop again
+
+    def _deliver(self, answers: Answers, position: int) -> None:
+        for command, reply in answers:
+            command.answer(reply)
+        self._on_commit(position)
+
+
+class _Run:
+    """One command carried out on a batch's work; its reply is known once positions are."""
+
+    def __init__(self, command: Command, work: Work) -> None:
+        self.command = command
+        self.reply = Reply(b"")
+        self.error: KeyscopeError | None = None
+        self.result = Result(None)
+        work.begin(command.context, now())
+        self.start = work.first_event
+        try:
+            self.result = HANDLERS[command.spec.name](work, command)
+        except KeyscopeError as error:
+            work.roll_back()
+            self.error = error
+        except Exception as error:
+            log.exception("a handler failed", command=command.spec.name)
+            work.roll_back()
+            self.error = UnexpectedState("the command failed; nothing was stored")
+            self.error.__cause__ = error
+        self.end = len(work.events)
+        self.changed = list(dict.fromkeys(work.changed)) if self.error is None else []
+
+    def settle(self, positions: Sequence[int], position: int) -> Outcome | None:
+        """Make the reply; the outcome to keep if the command can be repeated."""
+        if self.error is not None:
+            self.reply = Reply(failure(self.error), self.error)
+            kept = None if isinstance(self.error, UnexpectedState) else self.reply.text
+        else:
+            reached = positions[self.end - 1] if self.end > self.start else position
+            self.reply = Reply(success(self.result.data, position=reached, changed=self.changed))
+            kept = self.reply.text
+            if self.result.to_keep is not self.result.data:
+                kept = success(self.result.to_keep, position=reached, changed=self.changed)
+        return Outcome(self.command.context.command_id, kept) if kept and self.command.repeatable else None
+
+
+def _settle(runs: Sequence[_Run], positions: Sequence[int], position: int) -> list[Outcome]:
+    outcomes = (run.settle(positions, position) for run in runs)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _repeated(text: bytes) -> Reply:
+    """The reply to a command that was carried out before, with its error if it was refused."""
+    return Reply(text, error_in(text))

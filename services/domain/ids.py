@@ -1,0 +1,47 @@
+"""Ids in Medusa's form: a prefix and a ULID, which sorts by the time of its creation.
+
+The ULIDs of one process rise strictly, also within a millisecond (https://github.com/ulid/spec, monotonicity).
+"""
+
+import secrets
+import threading
+import time
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_RANDOM_BITS = 80
+
+_lock = threading.Lock()
+_last = 0
+
+
+def ulid() -> str:
+    """26 characters of Crockford's base 32: 48 bits of milliseconds, 80 bits of chance."""
+    global _last
+    now = time.time_ns() // 1_000_000 << _RANDOM_BITS
+    with _lock:
+        later = now >> _RANDOM_BITS > _last >> _RANDOM_BITS
+        # Half of the random range stays free, so that a millisecond's ids can rise without running over.
+        value = now | secrets.randbits(_RANDOM_BITS - 1) if later else _last + 1 + secrets.randbits(32)
+        _last = value
+    return "".join(_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10))
+
+
+def api_key_id() -> str:
+    """A new key's id."""
+    return f"apk_{ulid()}"
+
+
+def sales_channel_id() -> str:
+    """A new channel's id."""
+    return f"sc_{ulid()}"
+
+
+def link_id() -> str:
+    """A new link row's id."""
+    return f"pksc_{ulid()}"
+
+
+def command_id() -> str:
+    """The id of a command that came without one."""
+    return f"cmd_{ulid()}"

@@ -1,0 +1,1 @@
+"""From the event store to the JetStream stream: every event, once, in order."""

@@ -1,0 +1,54 @@
+"""The relay service, put together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from events.envelope import DEFAULT_SOURCE
+from events.subjects import Subjects
+from services.bus.streams import ensure_stream, events_stream
+from services.relay.relay import Relay
+from services.relay.stream import EventStream
+from services.store.application import open_store
+
+
+async def serve(
+    *,
+    connect: Callable[[str], Awaitable[Client]],
+    store: str,
+    subjects: Subjects,
+    ready: Callable[[], None],
+    stopping: asyncio.Event,
+    source: str = DEFAULT_SOURCE,
+    replicas: int = 1,
+) -> None:
+    """Relay the events of the store at URL `store` until `stopping` is set.
+
+    `source` is the CloudEvents source of what is published. Raises what opening the store raises, StreamMismatch.
+    """
+    opened = await asyncio.to_thread(open_store, store)
+    client = await connect("keyscope-relay")
+    js = client.jetstream()
+    await ensure_stream(js, events_stream(subjects, replicas))
+    wake = asyncio.Event()
+
+    async def woken(_: Msg) -> None:
+        wake.set()
+
+    await client.subscribe(subjects.wake, cb=woken)
+    relay = Relay(opened, EventStream(client, js, subjects, source), wake)
+    relaying = asyncio.create_task(relay.run())
+    stop = asyncio.create_task(stopping.wait())
+    ready()
+    await asyncio.wait((relaying, stop), return_when=asyncio.FIRST_COMPLETED)
+    for task in (relaying, stop):
+        task.cancel()
+    await asyncio.gather(stop, return_exceptions=True)
+    try:
+        await relaying  # raises what made the relay end by itself
+    except asyncio.CancelledError:
+        pass
+    await client.drain()
+    opened.close()

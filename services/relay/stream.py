@@ -1,0 +1,114 @@
+"""The stream's side of the relay: where it ends, and adding to its end."""
+
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
+from nats.js.errors import APIError
+
+from events.base import parse_json
+from events.catalog import EVENTS
+from events.envelope import published, without_private
+from events.subjects import COMMAND_ID as MESSAGE_ID
+from events.subjects import EVENTS_STREAM, Subjects
+
+EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
+CONFIRM_EVERY = 500
+CONFIRM_SECONDS = 10.0
+
+
+class Fenced(Exception):
+    """The stream does not end where this relay left it: another relay wrote, or the stream was cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of the stream: its last sequence number, and the position of the last event in it."""
+
+    sequence: int
+    position: int
+
+
+class EventStream:
+    """The stream KEYSCOPE_EVENTS, written to with a fence."""
+
+    def __init__(self, client: Client, js: JetStreamContext, subjects: Subjects, source: str) -> None:
+        self._client = client
+        self._js = js
+        self._subjects = subjects
+        self._source = source
+
+    async def end(self) -> End:
+        """Where the stream ends now; position 0 when it is empty."""
+        state = (await self._js.stream_info(EVENTS_STREAM)).state
+        if not state.messages:
+            return End(state.last_seq, 0)
+        last = await self._js.get_last_msg(EVENTS_STREAM, self._subjects.events)
+        return End(state.last_seq, _position(last))
+
+    async def is_whole(self, first_event_id: str | None) -> bool:
+        """Whether the stream begins with the store's first event and has no holes."""
+        state = (await self._js.stream_info(EVENTS_STREAM)).state
+        if not state.messages:
+            return True
+        if state.messages != state.last_seq - state.first_seq + 1:
+            return False
+        first = await self._js.get_msg(EVENTS_STREAM, state.first_seq)
+        return parse_json(first.data or b"null")["id"] == first_event_id
+
+    async def purge(self) -> None:
+        """Empty the stream; sequence numbers go on."""
+        await self._js.purge_stream(EVENTS_STREAM)
+
+    async def append(self, end: End, rows: list[tuple[int, str, bytes]]) -> End:
+        """Add events, (position, topic, stored text) in order, right after `end`. Returns the new end.
+
+        Each message expects the one before it as the stream's last, so the acknowledgement of the last message of a
+        run confirms the whole run. Raises Fenced when the stream ends elsewhere, NatsError when it cannot be told.
+        """
+        for start in range(0, len(rows), CONFIRM_EVERY):
+            end = await self._append_run(end, rows[start : start + CONFIRM_EVERY])
+        return end
+
+    async def _append_run(self, end: End, rows: list[tuple[int, str, bytes]]) -> End:
+        sequence = end.sequence
+        for position, topic, stored in rows[:-1]:
+            subject, text, id = self._message(position, topic, stored)
+            headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence)}
+            await self._client.publish(subject, text, headers=headers)
+            sequence += 1
+        position, topic, stored = rows[-1]
+        subject, text, id = self._message(position, topic, stored)
+        headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence)}
+        try:
+            ack = await self._js.publish(
+                subject, text, timeout=CONFIRM_SECONDS, stream=EVENTS_STREAM, headers=headers
+            )
+        except APIError as error:
+            raise Fenced(str(error)) from error
+        if ack.duplicate or ack.seq != sequence + 1:
+            raise Fenced(f"expected sequence {sequence + 1}, the stream gave {ack.seq}")
+        return End(ack.seq, position)
+
+    def _message(self, position: int, topic: str, stored: bytes) -> tuple[str, bytes, str]:
+        """(subject, published text, event id)."""
+        name = topic.rpartition(":")[0]
+        if EVENTS[name].private:
+            stored = without_private(stored)
+        # The envelope is ours and begins with these members, in this order: no need to parse it.
+        id = _between(stored, b'"id":"', b'"')
+        ids = _between(stored, b'"subject":"', b'"')
+        subject = f"{self._subjects.prefix}.evt.{name}.{ids.replace('/', '.')}"
+        return subject, published(stored, position=position, source=self._source), id
+
+
+def _between(text: bytes, start: bytes, end: bytes) -> str:
+    begin = text.index(start) + len(start)
+    return text[begin : text.index(end, begin)].decode()
+
+
+def _position(message: RawStreamMsg) -> int:
+    position = parse_json(message.data or b"null")["position"]
+    assert isinstance(position, int)
+    return position

@@ -1,0 +1,68 @@
+"""What one transaction of the event store takes, and why it may be refused."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from services.domain.aggregate import Recorded
+
+Direction = Literal["dismiss", "restore"]
+
+
+class StaleRead(Exception):
+    """Another replica changed an aggregate that this batch had read; nothing was written. `ids` names what it changed."""
+
+    def __init__(self, ids: set[str]) -> None:
+        super().__init__("the batch read what another replica has changed since")
+        self.ids = ids
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The reply to a command, kept for ever under the command's id."""
+
+    command_id: str
+    reply: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Links still to be dismissed or restored because their channel was: the work that outlives its command.
+
+    `time` and `context` are those of the channel's event, `cursor` the last key seen.
+    """
+
+    sales_channel_id: str
+    direction: Direction
+    time: str
+    context: str
+    cursor: str = ""
+    id: int = 0
+
+
+@dataclass(slots=True)
+class Commit:
+    """One batch. `settle` is told the positions of the events and gives the outcomes to keep."""
+
+    events: Sequence[Recorded]
+    settle: Callable[[Sequence[int], int], Sequence[Outcome]]
+    """(positions of the events, position of the store after them) -> outcomes."""
+    known_position: int
+    """The batch has seen every event up to here."""
+    read: set[str] = field(default_factory=set)
+    """The aggregates that it read."""
+    tokens: Sequence[tuple[str, str]] = ()
+    """(token or fingerprint, key id) that must be free."""
+    new_sweeps: Sequence[Sweep] = ()
+    moved_sweeps: Sequence[Sweep] = ()
+    done_sweeps: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a transaction did."""
+
+    positions: Sequence[int]
+    position: int
+    foreign: set[str]
+    """Aggregates that other replicas changed meanwhile, which the batch had not read."""

@@ -1,0 +1,261 @@
+"""The event store in one SQLite file: write-ahead log, synced to disk before a commit returns.
+
+Every statement that a batch needs is one multi-row INSERT rather than one INSERT a row: SQLite releases the
+interpreter lock at each step, and getting it back from a busy event loop costs more than the row.
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+    SQLiteTransaction,
+)
+
+from services.store.commit import Commit, Committed, Outcome, StaleRead, Sweep
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30
+COMPRESS_FROM = 512
+"""Outcomes of so many bytes are kept compressed: the reply to a hundred links shrinks tenfold."""
+
+_TABLES = [
+    # Never WITHOUT ROWID for stored_events: its rowid is the position.
+    "CREATE TABLE IF NOT EXISTS commands (id TEXT PRIMARY KEY, reply BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, api_key_id TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS channel_links (sales_channel_id TEXT, publishable_key_id TEXT,
+       PRIMARY KEY (sales_channel_id, publishable_key_id)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS sweeps (id INTEGER PRIMARY KEY AUTOINCREMENT, sales_channel_id TEXT NOT NULL,
+       direction TEXT NOT NULL, time TEXT NOT NULL, context TEXT NOT NULL, cursor TEXT NOT NULL)""",
+]
+
+
+class _Transaction(SQLiteTransaction):
+    """A writing transaction takes the write lock at once, so that it cannot fail for it half-way."""
+
+    def __enter__(self) -> SQLiteCursor:
+        cursor = self.connection.cursor()
+        try:
+            cursor.execute("BEGIN IMMEDIATE" if self.commit else "BEGIN")
+        except sqlite3.OperationalError as error:  # the library maps only what is raised inside
+            raise OperationalError(error) from error
+        return cursor
+
+
+class _Connection(SQLiteConnection):
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        with _Transaction(self, commit=commit) as cursor, cursor:
+            yield cursor
+
+
+class _Pool(SQLiteConnectionPool):
+    def _create_connection(self) -> SQLiteConnection:
+        connection = super()._create_connection()._sqlite_conn
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.row_factory = None
+        return _Connection(sqlite_conn=connection, max_age=self.max_age)
+
+
+class Datastore(SQLiteDatastore):
+    """One SQLite file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, lock_timeout=BUSY_SECONDS, originator_id_type="text")
+        self.pool.close()
+        self.pool = _Pool(db_name=path, lock_timeout=BUSY_SECONDS)
+
+
+class SQLiteStore(SQLiteApplicationRecorder):
+    """The library's recorder, with the outcomes and indexes beside the events."""
+
+    datastore: Datastore
+
+    def __init__(self, datastore: Datastore) -> None:
+        super().__init__(datastore)
+        self.create_table_statements += _TABLES
+
+    def insert_batch(self, stored: Sequence[StoredEvent], commit: Commit) -> Committed:
+        """Write a batch: all of it, synced, or nothing.
+
+        Raises StaleRead, and IntegrityError when a version, a token or a command id is taken.
+        """
+        with self.datastore.transaction(commit=True) as cursor:
+            position = self._position(cursor)
+            foreign = self._changed_since(cursor, commit.known_position) if position > commit.known_position else set()
+            if foreign & commit.read:
+                raise StaleRead(foreign)
+            try:
+                _insert(
+                    cursor,
+                    "INSERT INTO stored_events (originator_id, originator_version, topic, state)",
+                    [(s.originator_id, s.originator_version, s.topic, s.state) for s in stored],
+                )
+                # Nothing is ever deleted and the write lock is ours: the new rowids follow the greatest one.
+                positions = range(position + 1, position + 1 + len(stored))
+                position += len(stored)
+                self._insert_beside(cursor, commit, commit.settle(positions, position))
+            except sqlite3.IntegrityError as error:
+                raise IntegrityError(error) from error
+        return Committed(positions, position, foreign)
+
+    def _insert_beside(self, cursor: SQLiteCursor, commit: Commit, outcomes: Sequence[Outcome]) -> None:
+        _insert(cursor, "INSERT INTO commands (id, reply)", [(o.command_id, _packed(o.reply)) for o in outcomes])
+        _insert(cursor, "INSERT INTO tokens (token, api_key_id)", commit.tokens)
+        _insert(
+            cursor,
+            "INSERT OR IGNORE INTO channel_links (sales_channel_id, publishable_key_id)",
+            [
+                (recorded.event.subject[1], recorded.originator_id)
+                for recorded in commit.events
+                if recorded.event.event_name == "link.created"
+            ],
+        )
+        _insert(
+            cursor,
+            "INSERT INTO sweeps (sales_channel_id, direction, time, context, cursor)",
+            [(s.sales_channel_id, s.direction, s.time, s.context, s.cursor) for s in commit.new_sweeps],
+        )
+        for sweep in commit.moved_sweeps:
+            cursor.execute("UPDATE sweeps SET cursor=? WHERE id=?", (sweep.cursor, sweep.id))
+        for id in commit.done_sweeps:
+            cursor.execute("DELETE FROM sweeps WHERE id=?", (id,))
+
+    def position(self) -> int:
+        """The position of the last event; 0 when there is none."""
+        with self.datastore.transaction(commit=False) as cursor:
+            return self._position(cursor)
+
+    @staticmethod
+    def _position(cursor: SQLiteCursor) -> int:
+        cursor.execute("SELECT max(rowid) FROM stored_events")
+        return cursor.fetchone()[0] or 0
+
+    @staticmethod
+    def _changed_since(cursor: SQLiteCursor, position: int) -> set[str]:
+        cursor.execute("SELECT DISTINCT originator_id FROM stored_events WHERE rowid > ?", (position,))
+        return {row[0] for row in cursor.fetchall()}
+
+    def changed_since(self, position: int) -> tuple[int, set[str]]:
+        """(the position now, the aggregates that changed after `position`)."""
+        with self.datastore.transaction(commit=False) as cursor:
+            now = self._position(cursor)
+            return now, self._changed_since(cursor, position) if now > position else set()
+
+    def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
+        """The kept replies to those of the commands that were carried out before."""
+        found: dict[str, bytes] = {}
+        with self.datastore.transaction(commit=False) as cursor:
+            for chunk in _chunks(command_ids):
+                marks = ",".join("?" * len(chunk))
+                cursor.execute(f"SELECT id, reply FROM commands WHERE id IN ({marks})", tuple(chunk))
+                found.update((id, _unpacked(reply)) for id, reply in cursor.fetchall())
+        return found
+
+    def api_key_of(self, token: str) -> str | None:
+        """The id of the key that has this token (or fingerprint of a secret one)."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute("SELECT api_key_id FROM tokens WHERE token=?", (token,))
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+    def keys_of(self, sales_channel_id: str, *, after: str = "", limit: int) -> list[str]:
+        """Ids of keys that the channel is or was once linked with, in order, after the given one."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                "SELECT publishable_key_id FROM channel_links WHERE sales_channel_id=? AND publishable_key_id>? "
+                "ORDER BY publishable_key_id LIMIT ?",
+                (sales_channel_id, after, limit),
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    def has_sweep(self, sales_channel_id: str) -> bool:
+        """Whether a sweep of this channel is unfinished."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute("SELECT 1 FROM sweeps WHERE sales_channel_id=? LIMIT 1", (sales_channel_id,))
+            return cursor.fetchone() is not None
+
+    def next_sweep(self) -> Sweep | None:
+        """The oldest unfinished sweep."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                "SELECT sales_channel_id, direction, time, context, cursor, id FROM sweeps ORDER BY id LIMIT 1"
+            )
+            row = cursor.fetchone()
+            return Sweep(*row) if row else None
+
+    def notifications(self, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """(position, topic, stored text) of the events after a position, in order."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                "SELECT rowid, topic, state FROM stored_events WHERE rowid>? ORDER BY rowid LIMIT ?", (after, limit)
+            )
+            rows: list[tuple[int, str, bytes]] = cursor.fetchall()
+            return rows
+
+    def select_events(
+        self,
+        originator_id: Any,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The library's, over plain rows."""
+        statement = "SELECT originator_version, topic, state FROM stored_events WHERE originator_id=?"
+        parameters: list[Any] = [originator_id]
+        for clause, value in ((" AND originator_version>?", gt), (" AND originator_version<=?", lte)):
+            if value is not None:
+                statement += clause
+                parameters.append(value)
+        statement += f" ORDER BY originator_version {'DESC' if desc else 'ASC'}"
+        if limit is not None:
+            statement += " LIMIT ?"
+            parameters.append(limit)
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(statement, parameters)
+            return [StoredEvent(originator_id, version, topic, state) for version, topic, state in cursor.fetchall()]
+
+    def check(self) -> None:
+        """Raises sqlite3.DatabaseError when the file is damaged (a quick look, not a full one)."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute("SELECT count(*) FROM (SELECT 1 FROM sqlite_master LIMIT 100)")
+            self._position(cursor)
+
+
+_ROWS = (256, 64, 16, 4, 1)
+
+
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows in few sizes of chunks, so that few statements are ever prepared."""
+    start = 0
+    for size in _ROWS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+def _insert(cursor: SQLiteCursor, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    for chunk in _chunks(rows):
+        row = f"({','.join('?' * len(chunk[0]))})"
+        values = [value for row_values in chunk for value in row_values]
+        cursor.execute(f"{statement} VALUES {','.join([row] * len(chunk))}", values)
+
+
+def _packed(reply: bytes) -> bytes:
+    return reply if len(reply) < COMPRESS_FROM else zlib.compress(reply, 1)
+
+
+def _unpacked(reply: bytes) -> bytes:
+    # A reply is JSON and begins with a brace; zlib's first byte is x.
+    return reply if reply[:1] == b"{" else zlib.decompress(reply)
