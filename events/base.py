@@ -16,8 +16,8 @@ class UnknownEvent(ValueError):
 class Event(BaseModel):
     """A fact that happened to one aggregate. The fields are the `data` of its CloudEvent.
 
-    `event_name` is `<entity>.<past tense>`; its CloudEvents type is `keyscope.<event_name>`. `version` counts the shapes that
-    this event has had; `upcasts[n]` turns the data of version n into that of version n + 1.
+    `event_name` is `<entity>.<past tense>`; its CloudEvents type is `keyscope.<event_name>`. `version` counts the
+    shapes that this event has had; `upcasts[n]` turns the data of version n into that of version n + 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,7 +50,9 @@ class Event(BaseModel):
         Raises UnknownEvent when `version` is newer than this release.
         """
         if version > cls.version:
-            raise UnknownEvent(f"{cls.event_name} version {version} is newer than this release, which knows {cls.version}")
+            raise UnknownEvent(
+                f"{cls.event_name} version {version} is newer than this release, which knows {cls.version}"
+            )
         for step in range(version, cls.version):
             data = cls.upcasts[step](data)
         return cls.model_validate(data)

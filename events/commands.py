@@ -305,7 +305,9 @@ _ALL = [
     _spec("link", "dismiss", "Take links away.", **_one_or_many(Pairs)),
     _spec("link", "batch", "Dismiss and create links in one transaction.", object=LinkBatch),
     _spec("link", "delete", "Take away every link of keys or of channels.", **_one_or_many(Ends)),
-    _spec("link", "restore", "Bring back what link.delete, or the deletion of an end, took away.", **_one_or_many(Ends)),
+    _spec(
+        "link", "restore", "Bring back what link.delete, or the deletion of an end, took away.", **_one_or_many(Ends)
+    ),
 ]
 
 COMMANDS: dict[str, CommandSpec] = {spec.name: spec for spec in _ALL}

@@ -25,14 +25,18 @@ class CommandReply(BaseModel):
 
     data: Any = Field(description="The entities, in Medusa's shape")
     position: int = Field(description="The position that the event store reached with it: a query can wait for it")
-    changed: list[str] = Field(default=[], description="The ids of the links, keys and channels that this command changed")
+    changed: list[str] = Field(
+        default=[], description="The ids of the links, keys and channels that this command changed"
+    )
 
 
 class GraphReply(BaseModel):
     """The answer to a graph query."""
 
     data: list[Any]
-    metadata: dict[str, Any] | None = Field(default=None, description="`skip`, `take`, `count`: present when skip was given")
+    metadata: dict[str, Any] | None = Field(
+        default=None, description="`skip`, `take`, `count`: present when skip was given"
+    )
 
 
 class ScopeReply(BaseModel):

@@ -53,7 +53,8 @@ class Desk:
         except KeyscopeError as error:
             answer(Reply(failure(error), error))
         except Exception:
-            answer(_failed(name))
+            log.exception("a command failed", command=name)
+            answer(_failed())
 
     async def drain(self) -> None:
         """Wait until nothing is in preparation."""
@@ -74,7 +75,8 @@ class Desk:
         except KeyscopeError as error:
             answer(Reply(failure(error), error))
         except Exception:
-            answer(_failed("in preparation"))
+            log.exception("a command failed in preparation")
+            answer(_failed())
 
     async def _prepare(self, command: Command) -> None:
         command.prepared = await self._preparer.prepare_slowly(command)
@@ -86,7 +88,6 @@ class Desk:
         command.answer(Reply(success(key, position=position, changed=[])))
 
 
-def _failed(name: str) -> Reply:
-    log.exception("a command failed", command=name)
+def _failed() -> Reply:
     error = UnexpectedState("the command failed; nothing was stored")
     return Reply(failure(error), error)

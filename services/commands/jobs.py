@@ -71,7 +71,7 @@ class Jobs:
         self._desk = desk
         self._skip = len(subjects.jobs) - 1
 
-    async def carry_out(self, batch: Any, message: NatsMessage) -> None:
+    async def carry_out(self, _: Any, message: NatsMessage) -> None:
         """Hand in a batch, and settle each job when it is answered."""
         raw: Any = message.raw_message
         await asyncio.gather(*(self._one(job) for job in (raw if isinstance(raw, list) else [raw])))

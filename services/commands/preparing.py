@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nats.aio.client import Client
-from nats.errors import NoRespondersError, TimeoutError as NatsTimeout
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
 
 from events.base import parse_json
 from events.commands import MAX_ITEMS, Chosen, Named, NewKey, UpsertKey, as_ids

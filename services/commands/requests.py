@@ -46,6 +46,7 @@ class RequestDoor:
         self._outgoing: deque[_Outgoing] = deque()
         self._replies = asyncio.Event()
         self._unanswered = 0
+        self._all_answered = asyncio.Event()
         self._counts: Counter[str] = Counter()
         self._service: Service | None = None
         self._sender: asyncio.Task[None] | None = None
@@ -76,8 +77,9 @@ class RequestDoor:
         """Receive no more, send what is owed. The writer must be running until then."""
         if self._service is not None:
             await self._service.stop()
-        while self._unanswered:
-            await asyncio.sleep(0.01)
+        if self._unanswered:
+            self._all_answered.clear()
+            await self._all_answered.wait()
         if self._sender is not None:
             self._sender.cancel()
         await self._client.flush()
@@ -109,6 +111,8 @@ class RequestDoor:
             log.warning("a reply could not be sent; its sender will ask again", error=str(error))
         finally:
             self._unanswered -= 1
+            if not self._unanswered:
+                self._all_answered.set()
 
     def _stats(self, _: EndpointStats) -> dict[str, Any]:
         return {"commands": dict(self._counts)}

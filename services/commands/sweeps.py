@@ -8,6 +8,7 @@ channel in quick succession ends as it would slowly.
 
 from dataclasses import replace
 
+from events.link import LinkEvent
 from services.commands.work import Work
 from services.domain.api_key import ApiKey, Fate
 from services.store.commit import Direction, Sweep
@@ -50,6 +51,7 @@ def _step(work: Work, sweep: Sweep) -> str | None:
 
 
 def _sweep_key(work: Work, key: ApiKey, sweep: Sweep) -> None:
+    event: LinkEvent | None
     if sweep.direction == "dismiss":
         event = key.dismiss(sweep.sales_channel_id, "sales_channel.deleted", sweep.time)
     else:

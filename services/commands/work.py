@@ -1,5 +1,6 @@
 """The work on one batch: the aggregates it touches, and the events that it will store."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from eventsourcing.application import LRUCache
@@ -82,10 +83,8 @@ class Work:
             self._evict(recorded.originator_id)
 
     def _evict(self, id: str) -> None:
-        try:
+        with suppress(KeyError):
             self.cache.get(id, evict=True)
-        except KeyError:
-            pass
 
     def _load(self, id: str) -> Aggregate | None:
         self.read.add(id)

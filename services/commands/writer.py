@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 from eventsourcing.application import LRUCache
@@ -127,11 +128,9 @@ class Writer:
         """Run and answer a batch. One that meets another replica's change is redone, at last one by one."""
         try:
             answers = self._write(batch)
-        except StaleRead:
+        except (StaleRead, IntegrityError):
             answers = self._one_by_one(batch)
-        except IntegrityError:
-            answers = self._one_by_one(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the senders are answered
             answers = self._failed(batch, error)
         self._answer(answers)
 
@@ -144,7 +143,7 @@ class Writer:
                     break
                 except (StaleRead, IntegrityError):
                     continue
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - as above
                     answers += self._failed([command], error)
                     break
             else:
@@ -213,10 +212,8 @@ class Writer:
 
     def _evict(self, ids: set[str]) -> None:
         for id in ids:
-            try:
+            with suppress(KeyError):
                 self._cache.get(id, evict=True)
-            except KeyError:
-                pass
 
     def _sweep(self) -> None:
         """One step of the oldest sweep, while no command waits."""
@@ -232,7 +229,7 @@ class Writer:
         except (StaleRead, IntegrityError):
             return
         except PersistenceError as error:
-            log.error("a sweep was not stored", error=str(error))
+            log.warning("a sweep was not stored; trying again", error=str(error))
             with self._wake:
                 self._wake.wait(1)
             return

@@ -12,18 +12,17 @@ _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _RANDOM_BITS = 80
 
 _lock = threading.Lock()
-_last = 0
+_last = [0]
 
 
 def ulid() -> str:
     """26 characters of Crockford's base 32: 48 bits of milliseconds, 80 bits of chance."""
-    global _last
     now = time.time_ns() // 1_000_000 << _RANDOM_BITS
     with _lock:
-        later = now >> _RANDOM_BITS > _last >> _RANDOM_BITS
+        later = now >> _RANDOM_BITS > _last[0] >> _RANDOM_BITS
         # Half of the random range stays free, so that a millisecond's ids can rise without running over.
-        value = now | secrets.randbits(_RANDOM_BITS - 1) if later else _last + 1 + secrets.randbits(32)
-        _last = value
+        value = now | secrets.randbits(_RANDOM_BITS - 1) if later else _last[0] + 1 + secrets.randbits(32)
+        _last[0] = value
     return "".join(_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -46,9 +47,7 @@ async def serve(
     for task in (relaying, stop):
         task.cancel()
     await asyncio.gather(stop, return_exceptions=True)
-    try:
+    with suppress(asyncio.CancelledError):
         await relaying  # raises what made the relay end by itself
-    except asyncio.CancelledError:
-        pass
     await client.drain()
     opened.close()

@@ -7,9 +7,8 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError
 
-from events.base import parse_json
 from events.catalog import EVENTS
-from events.envelope import published, without_private
+from events.envelope import decode, published, without_private
 from events.subjects import COMMAND_ID as MESSAGE_ID
 from events.subjects import EVENTS_STREAM, Subjects
 
@@ -55,7 +54,7 @@ class EventStream:
         if state.messages != state.last_seq - state.first_seq + 1:
             return False
         first = await self._js.get_msg(EVENTS_STREAM, state.first_seq)
-        return parse_json(first.data or b"null")["id"] == first_event_id
+        return decode(first.data or b"").id == first_event_id
 
     async def purge(self) -> None:
         """Empty the stream; sequence numbers go on."""
@@ -82,9 +81,7 @@ class EventStream:
         subject, text, id = self._message(position, topic, stored)
         headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence)}
         try:
-            ack = await self._js.publish(
-                subject, text, timeout=CONFIRM_SECONDS, stream=EVENTS_STREAM, headers=headers
-            )
+            ack = await self._js.publish(subject, text, timeout=CONFIRM_SECONDS, stream=EVENTS_STREAM, headers=headers)
         except APIError as error:
             raise Fenced(str(error)) from error
         if ack.duplicate or ack.seq != sequence + 1:
@@ -109,6 +106,4 @@ def _between(text: bytes, start: bytes, end: bytes) -> str:
 
 
 def _position(message: RawStreamMsg) -> int:
-    position = parse_json(message.data or b"null")["position"]
-    assert isinstance(position, int)
-    return position
+    return decode(message.data or b"").position

@@ -15,7 +15,11 @@ from services.store.commit import Commit, Committed
 from services.store.mapper import EventMapper
 from services.store.sqlite import Datastore, SQLiteStore
 
-_KINDS: dict[str, type[ApiKey] | type[SalesChannel]] = {"api_key": ApiKey, "link": ApiKey, "sales_channel": SalesChannel}
+_KINDS: dict[str, type[ApiKey] | type[SalesChannel]] = {
+    "api_key": ApiKey,
+    "link": ApiKey,
+    "sales_channel": SalesChannel,
+}
 
 
 def _project(aggregate: Any, events: Iterable[Any]) -> Any:
@@ -69,5 +73,3 @@ def open_store(url: str) -> Store:
     recorder.check()
     events = EventStore[str](EventMapper(), recorder)
     return Store(recorder, events, Repository(events))
-
-

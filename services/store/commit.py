@@ -10,7 +10,7 @@ Direction = Literal["dismiss", "restore"]
 
 
 class StaleRead(Exception):
-    """Another replica changed an aggregate that this batch had read; nothing was written. `ids` names what it changed."""
+    """Another replica changed an aggregate that this batch had read; nothing was written. `ids`: what it changed."""
 
     def __init__(self, ids: set[str]) -> None:
         super().__init__("the batch read what another replica has changed since")

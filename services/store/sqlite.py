@@ -59,7 +59,7 @@ class _Connection(SQLiteConnection):
 
 class _Pool(SQLiteConnectionPool):
     def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()._sqlite_conn
+        connection = super()._create_connection()._sqlite_conn  # noqa: SLF001 - the library has no hook for pragmas
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA wal_autocheckpoint=4000")
         connection.row_factory = None

@@ -41,7 +41,7 @@ def dismiss(work: Work, command: Command) -> Result:
 def _dismiss(work: Work, wanted: list[Pairs]) -> list[dict[str, Any]]:
     if sum(len(pairs.api_key.ids) * len(pairs.sales_channel.ids) for pairs in wanted) > MAX_ITEMS:
         raise InvalidData(f"more than {MAX_ITEMS} pairs in one command")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for pairs in wanted:
         for key_id in pairs.api_key.ids:
             key = work.find_key(key_id)
@@ -127,7 +127,9 @@ def _rows(work: Work, ends: list[Ends]) -> Iterator[tuple[ApiKey, str]]:
 def _keys_of(work: Work, channel_id: str) -> list[str]:
     """Every key that has a row with the channel: as stored, and as this batch adds to it."""
     stored = work.store.recorder.keys_of(channel_id, limit=MAX_ITEMS + 1)
-    added = [r.originator_id for r in work.events if r.event.subject[-1] == channel_id and r.originator_id != channel_id]
+    added = [
+        r.originator_id for r in work.events if r.event.subject[-1] == channel_id and r.originator_id != channel_id
+    ]
     return list(dict.fromkeys([*stored, *added]))
 
 
