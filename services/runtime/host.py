@@ -12,6 +12,9 @@ from services.runtime.failures import Failure, explain
 from services.runtime.settings import Settings
 from services.runtime.wiring import SERVICES, Context
 
+ORPHAN_SECONDS = 2
+"""How long draining may take when the supervisor has died: its nats-server dies with it, so little can be drained."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -48,7 +51,7 @@ class _Host:
         """Serve until stopped."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self._stop, self._settings.drain_seconds)
         if parent is not None:
             loop.add_reader(parent.life, self._orphaned, parent)
         context = Context(self._settings, self._stopping, self._lost.put_nowait)
@@ -80,13 +83,13 @@ class _Host:
     async def _fail_when_lost(self) -> None:
         raise await self._lost.get()
 
-    def _stop(self) -> None:
+    def _stop(self, drain_seconds: int) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
-            signal.alarm(self._settings.drain_seconds)
+            signal.alarm(drain_seconds)
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
     def _orphaned(self, parent: Parent) -> None:
         asyncio.get_running_loop().remove_reader(parent.life)
         parent.died()
-        self._stop()
+        self._stop(ORPHAN_SECONDS)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from services.runtime.failures import Exit, Failure, cannot_write
 
-PATIENCE = 2.0
+PATIENCE = 1.0
 """Seconds to wait for a holder that is just going away."""
 
 
 def hold(lock: Path, what: str) -> int:
     """Take `lock` and return its file descriptor: the lock lasts until every copy of it, in any process, is closed.
 
-    Raises Failure, which names `what` as in use, when another process keeps the lock for more than two seconds.
+    Raises Failure, which names `what` as in use, when another process keeps the lock for more than a second.
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

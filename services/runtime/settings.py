@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.failures import Exit, Failure
 
+
+def _number(text: object) -> object:
+    return int(text) if isinstance(text, str) and text.isdecimal() else text
+
+
+Replicas = Annotated[Literal[1, 3, 5], BeforeValidator(_number)]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 
 
@@ -31,7 +37,7 @@ class Settings(BaseSettings):
     nats_password: SecretStr | None = Field(default=None, description="That user's password")
     nats_token: SecretStr | None = Field(default=None, description="A token to connect to NATS with")
     prefix: Prefix = Field(default="keyscope", description="The first part of every subject")
-    replicas: Literal[1, 3, 5] = Field(default=1, description="How many nodes of a NATS cluster keep each stream")
+    replicas: Replicas = Field(default=1, description="How many nodes of a NATS cluster keep each stream")
     data_dir: Path = Field(default=Path("data"), description="The folder for everything that is kept")
     event_store: str = Field(
         default="",

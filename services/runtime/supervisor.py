@@ -68,12 +68,11 @@ class Supervisor:
         self._outcome: int | None = None
 
     def __enter__(self) -> Self:
-        self._wake, waker = os.pipe()
-        for descriptor in (self._wake, waker):
+        self._wake, self._waker = os.pipe()
+        for descriptor in (self._wake, self._waker):
             os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        for number in HANDLED:
-            signal.signal(number, self._note)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        self._handlers = {number: signal.signal(number, self._note) for number in HANDLED}
         self._selector.register(self._wake, selectors.EVENT_READ)
         return self
 
@@ -82,6 +81,12 @@ class Supervisor:
         asked = self._stops
         for stage in reversed(self._stages):
             self._end(stage, asked)
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._selector.close()
+        os.close(self._wake)
+        os.close(self._waker)
 
     def start(self, *programs: Program) -> None:
         """Start `programs` as one more stage, without waiting for them."""

@@ -26,17 +26,15 @@ def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequen
         lock = hold(settings.data_dir / "lock", f"the data folder {settings.data_dir}")
         stack.callback(os.close, lock)
         supervisor = stack.enter_context(Supervisor(settings.drain_seconds))
-        if settings.embedded:
-            server = NatsServer(
-                host=settings.nats_host, port=settings.nats_port, data=settings.data_dir, keep_open=[lock]
-            )
+        server = _nats_server(settings, lock) if settings.embedded else None
+        if server:
             supervisor.start(server)
         # Half a second of imports, while nats-server starts; the forked services share the memory of it.
         from services.runtime import host  # noqa: F401
 
         if not supervisor.wait_ready():
             return Exit.DONE
-        if settings.embedded:
+        if server:
             settings = settings.model_copy(update={"nats_port": server.port})
         gc.collect()
         gc.freeze()
@@ -48,3 +46,7 @@ def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequen
         if command:
             supervisor.start(Command(command, settings))
         return supervisor.watch()
+
+
+def _nats_server(settings: Settings, lock: int) -> NatsServer:
+    return NatsServer(host=settings.nats_host, port=settings.nats_port, data=settings.data_dir, keep_open=[lock])

@@ -1,6 +1,7 @@
 """The composition root: what each service gets, and the one table of them all."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +102,17 @@ async def _relay(context: Context, ready: Callable[[], None]) -> None:
 
 async def _query(context: Context, ready: Callable[[], None]) -> None:
     database = context.settings.read_model_path
-    hold(database.with_name(database.name + ".lock"), f"the read model {database}")
-    await query.serve(
-        connect=context.connect, database=database, subjects=context.subjects, ready=ready, stopping=context.stopping
-    )
+    lock = hold(database.with_name(f"{database.name}.lock"), f"the read model {database}")
+    try:
+        await query.serve(
+            connect=context.connect,
+            database=database,
+            subjects=context.subjects,
+            ready=ready,
+            stopping=context.stopping,
+        )
+    finally:
+        os.close(lock)
 
 
 def _event_store(settings: Settings) -> str:

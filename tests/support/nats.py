@@ -1,0 +1,63 @@
+"""A real nats-server for a test: it starts in some 20 ms, so every test that needs one has its own."""
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from services.runtime.broker import configuration, executable
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Nats:
+    """A nats-server with JetStream, configured as the embedded one. It keeps port and folder over restarts."""
+
+    def __init__(self, folder: Path, more: str = "") -> None:
+        """`more` is further text for the configuration, e.g. an authorization block."""
+        self.folder = folder
+        self.port = free_port()
+        self._config = folder / "nats-server.conf"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._config.write_text(
+            configuration(name="test", host="127.0.0.1", port=self.port, folder=folder / "jetstream") + more
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where to connect."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it greets."""
+        with (self.folder / "nats-server.log").open("ab") as log:
+            self._process = subprocess.Popen([executable(), "-c", self._config], stdout=log, stderr=log)
+        for _ in range(200):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                    assert connection.recv(4) == b"INFO"
+                    return
+            except ConnectionRefusedError:
+                assert self._process.poll() is None, (self.folder / "nats-server.log").read_text()
+                time.sleep(0.01)
+        raise TimeoutError("nats-server does not listen")
+
+    def stop(self) -> None:
+        """Stop it cleanly, if it runs."""
+        self._end(kill=False)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._end(kill=True)
+
+    def _end(self, *, kill: bool) -> None:
+        if self._process is not None:
+            self._process.kill() if kill else self._process.terminate()
+            self._process.wait()
+            self._process = None
