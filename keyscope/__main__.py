@@ -1,0 +1,5 @@
+"""`python -m keyscope` is the command line."""
+
+from keyscope.cli import main
+
+main()

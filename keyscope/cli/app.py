@@ -1,0 +1,52 @@
+"""All commands in one place."""
+
+from typing import Annotated
+
+import typer
+
+from keyscope.cli import channels, demo, events, graph, keys, links, server, status
+from keyscope.cli.session import Session
+
+app = typer.Typer(
+    name="keyscope",
+    help="Publishable API keys scoped to sales channels.",
+    epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the service does not answer, 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    server: Annotated[
+        str, typer.Option(envvar="KEYSCOPE_NATS_URL", help="Where NATS is; several, separated by commas.")
+    ] = "nats://127.0.0.1:4222",
+    prefix: Annotated[str, typer.Option(envvar="KEYSCOPE_PREFIX", help="The prefix of all subjects.")] = "keyscope",
+    actor: Annotated[
+        str, typer.Option(envvar="KEYSCOPE_ACTOR", help="Who you are: stands in events and in created_by.")
+    ] = "cli",
+    credentials: Annotated[
+        str | None, typer.Option(envvar="KEYSCOPE_NATS_CREDENTIALS", help="A NATS credentials file.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(envvar="KEYSCOPE_NATS_USER", help="The NATS user.")] = None,
+    password: Annotated[str | None, typer.Option(envvar="KEYSCOPE_NATS_PASSWORD", help="That user's password.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="KEYSCOPE_NATS_TOKEN", help="A NATS token.")] = None,
+    timeout: Annotated[float, typer.Option(envvar="KEYSCOPE_TIMEOUT", min=0.1, help="Seconds for one answer.")] = 5.0,
+) -> None:
+    """Publishable API keys scoped to sales channels."""
+    login = {"user_credentials": credentials, "user": user, "password": password, "token": token}
+    context.obj = Session(server.split(","), prefix=prefix, actor=actor, login=login, timeout=timeout)
+
+
+app.command()(status.status)
+app.add_typer(links.app, name="link")
+app.add_typer(keys.app, name="key")
+app.add_typer(channels.app, name="channel")
+app.command()(graph.graph)
+app.command()(events.events)
+app.command()(demo.demo)
+server.register(app)

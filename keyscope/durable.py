@@ -1,0 +1,182 @@
+"""Events for a subscriber with a name, who goes on where he left off: a durable pull consumer."""
+
+import asyncio
+import json
+import logging
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from keyscope.connection import Connection
+from keyscope.errors import InvalidData, KeyscopeError
+from keyscope.event import Event, parse
+from keyscope.stream import Since, Stream
+from keyscope.subjects import EVENTS_STREAM
+
+logger = logging.getLogger("keyscope")
+
+BATCH = 64
+ACK_SECONDS = 30.0
+PULL_SECONDS = 30.0
+HEARTBEAT_SECONDS = 5.0
+MISSED_HEARTBEATS = 2.5
+REMEMBERED = 4096
+"""How many ids of events are remembered, to pass over those that are delivered again."""
+
+_SECOND = 1_000_000_000
+_IN_PROGRESS = b"+WPI"
+_NOT_HANDLED = b"-NAK"
+
+
+class DurableSource:
+    """Events that the server delivers again until they are acknowledged, which happens when the next one is asked for.
+
+    Several processes under the same name share the events between them. While one event takes long, the server is told
+    that those behind it are in hand.
+    """
+
+    def __init__(self, connection: Connection, subjects: list[str], since: Since, name: str) -> None:
+        if not name or not all(sign.isascii() and (sign.isalnum() or sign in "_-") for sign in name):
+            raise InvalidData("durable must be a name of letters, digits, _ and -")
+        self._connection = connection
+        self._subjects = sorted(subjects)
+        self._since: Since = since
+        self._name = name
+        self._stream = Stream(connection.bus)
+        self._inbox = connection.nc.new_inbox()
+        self._pulls = 0
+        self._subscription: Subscription | None = None
+        self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
+        self._in_hand: deque[Msg] = deque()
+        self._keeper: asyncio.Task[None] | None = None
+        self._handled: OrderedDict[str, None] = OrderedDict()
+        self._error: KeyscopeError | None = None
+        self._ended = False
+
+    async def start(self) -> None:
+        """Make the consumer, if it is not there. Raises InvalidData when the name is taken for other events."""
+        await self._ensure_consumer()
+        self._subscription = await self._connection.nc.subscribe(f"{self._inbox}.*", cb=self._receive)
+        self._keeper = asyncio.create_task(self._keep_in_hand(), name="keyscope durable")
+        self._connection.sources.add(self)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """The events, until the connection is closed."""
+        while not self._ended:
+            await self._pull()
+            for _ in range(BATCH):
+                if (message := await self._next()) is None:
+                    break
+                event = _parsed(message.data)
+                if event is not None and event.id not in self._handled:
+                    yield event
+                    self._remember(event)
+                self._in_hand.popleft()
+                await message.ack()
+        if self._error is not None:
+            raise self._error
+
+    async def stop(self) -> None:
+        """Give back what was delivered and not acknowledged: it comes to whoever asks next."""
+        self._connection.sources.discard(self)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._subscription is not None and self._connection.nc.is_connected:
+            await self._subscription.unsubscribe()
+            await self._tell(_NOT_HANDLED)
+            await self._connection.nc.flush()
+        self._subscription = self._keeper = None
+        self._in_hand.clear()
+
+    def reconnected(self) -> None:
+        """Pull again: the last request is lost."""
+        self._arrived.put_nowait(None)
+
+    def end(self, error: KeyscopeError | None) -> None:
+        """Wake the subscriber up for the last time."""
+        self._error, self._ended = error, True
+        self._arrived.put_nowait(None)
+
+    async def _receive(self, message: Msg) -> None:
+        if message.data:
+            self._in_hand.append(message)
+        self._arrived.put_nowait(message)
+
+    async def _pull(self) -> None:
+        self._pulls += 1
+        request = {
+            "batch": BATCH,
+            "expires": int(PULL_SECONDS * _SECOND),
+            "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND),
+        }
+        await self._connection.nc.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{self._name}", json.dumps(request).encode(), self._pull_inbox
+        )
+
+    @property
+    def _pull_inbox(self) -> str:
+        return f"{self._inbox}.{self._pulls}"
+
+    async def _next(self) -> Msg | None:
+        """The next message with an event; None when it is time to pull again."""
+        while True:
+            try:
+                message = await asyncio.wait_for(self._arrived.get(), MISSED_HEARTBEATS * HEARTBEAT_SECONDS)
+            except TimeoutError:
+                await self._ensure_consumer()
+                return None
+            if message is None or message.data:
+                return message
+            status = (message.headers or {}).get("Status")
+            if status == "100" or message.subject != self._pull_inbox:
+                continue
+            if status in {"409", "503"}:
+                # The consumer is gone, or was for a moment; there is nothing else to say this sooner.
+                await asyncio.sleep(HEARTBEAT_SECONDS / 5)
+                await self._ensure_consumer()
+            return None
+
+    async def _ensure_consumer(self) -> None:
+        config = await self._stream.consumer(self._name)
+        if config is None:
+            place = await self._stream.find(self._since)
+            await self._stream.create_consumer(
+                self._name,
+                {
+                    "durable_name": self._name,
+                    "deliver_policy": "by_start_sequence",
+                    "opt_start_seq": place.sequence,
+                    "ack_policy": "explicit",
+                    "ack_wait": int(ACK_SECONDS * _SECOND),
+                    "max_ack_pending": 2 * BATCH,
+                    "filter_subjects": self._subjects,
+                },
+            )
+        elif sorted(config.get("filter_subjects") or [config.get("filter_subject", "")]) != self._subjects:
+            raise InvalidData(f"the durable name {self._name} is taken for other events; choose another")
+
+    async def _keep_in_hand(self) -> None:
+        while True:
+            await asyncio.sleep(ACK_SECONDS / 3)
+            await self._tell(_IN_PROGRESS)
+
+    async def _tell(self, what: bytes) -> None:
+        for message in tuple(self._in_hand):
+            await self._connection.nc.publish(message.reply, what)
+
+    def _remember(self, event: Event) -> None:
+        self._since = event.position
+        self._handled[event.id] = None
+        if len(self._handled) > REMEMBERED:
+            self._handled.popitem(last=False)
+
+
+def _parsed(text: bytes) -> Event | None:
+    try:
+        return parse(text)
+    except (ValueError, TypeError, AttributeError):
+        logger.warning("a message in the stream of events is no event, and was passed over: %.200r", text)
+        return None
