@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nats
 import structlog
@@ -127,7 +128,7 @@ def _read_model(settings: Settings) -> Path:
 class Service:
     """How a service is started, and what to say about its database."""
 
-    serve: Callable[[Context, Callable[[], None]], Awaitable[None]]
+    serve: Callable[[Context, Callable[[], None]], Coroutine[Any, Any, None]]
     database: Callable[[Settings], object]
     remedy: str
     """What to do when that is damaged."""

@@ -22,8 +22,8 @@ NATS_SERVER, COMMANDS, READS = range(3)
 async def link_something(url: str) -> str:
     """A key with one channel, created and read back: the channel's name. All services had to work for it."""
     async with await keyscope.connect(url) as ks:
-        channel = await ks.sales_channel.create({"name": "Web"})
-        key = await ks.api_key.create({"title": "Shop", "type": "publishable", "created_by": "user_1"})
+        channel = await ks.sales_channels.create({"name": "Web"})
+        key = await ks.api_keys.create({"title": "Shop", "type": "publishable", "created_by": "user_1"})
         await ks.link.create(
             {"api_key": {"api_key_id": key["id"]}, "sales_channel": {"sales_channel_id": channel["id"]}}
         )
@@ -88,13 +88,13 @@ async def test_a_process_that_dies_is_started_again(keyscope_up: Start) -> None:
 async def test_what_was_acknowledged_is_there_after_a_restart_in_the_middle(keyscope_up: Start) -> None:
     first = keyscope_up().wait_ready()
     async with await keyscope.connect(first.url) as ks:
-        names = [(await ks.sales_channel.create({"name": f"channel {n}"}))["name"] for n in range(20)]
+        names = [(await ks.sales_channels.create({"name": f"channel {n}"}))["name"] for n in range(20)]
     first.process.kill()
     first.wait()
 
     second = keyscope_up().wait_ready()
     async with await keyscope.connect(second.url) as ks:
-        last = await ks.sales_channel.create({"name": "after"})
+        last = await ks.sales_channels.create({"name": "after"})
         answer = await ks.query.graph(entity="sales_channel", fields=["name"])
 
     assert sorted(row["name"] for row in answer["data"]) == sorted([*names, last["name"]])

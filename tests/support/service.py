@@ -1,14 +1,11 @@
 """Keyscope's services as tasks of the test's own event loop: real NATS, real files, no processes to wait for."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import keyscope
 from services.runtime.settings import Settings
 from services.runtime.wiring import SERVICES, Context
-
-EVERYTHING = tuple(SERVICES)
 
 
 class Service:
@@ -19,23 +16,20 @@ class Service:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self, names: Sequence[str] = EVERYTHING) -> None:
-        """Start the services called `names` beside those that run, and wait until they serve."""
+    async def start(self, *names: str) -> None:
+        """Start the services called `names`, or all, beside those that run, and wait until they serve."""
         if not self._tasks:
             self._stopping = asyncio.Event()
         context = Context(self.settings, self._stopping, self._lost)
-        serving = [asyncio.Event() for _ in names]
-        started = [
-            asyncio.create_task(SERVICES[name].serve(context, ready.set), name=name)
-            for name, ready in zip(names, serving, strict=True)
-        ]
-        self._tasks += started
-        all_ready = asyncio.gather(*(ready.wait() for ready in serving))
-        done, _ = await asyncio.wait([all_ready, *started], return_when=asyncio.FIRST_COMPLETED)
-        if all_ready not in done:
-            all_ready.cancel()
-        for task in done:
-            task.result()
+        for name in names or SERVICES:
+            serving = asyncio.Event()
+            service = asyncio.create_task(SERVICES[name].serve(context, serving.set), name=name)
+            self._tasks.append(service)
+            ready = asyncio.create_task(serving.wait())
+            await asyncio.wait((service, ready), return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            if service.done():
+                service.result()
 
     async def stop(self) -> None:
         """Drain and stop all of them. Raises what a service has raised."""
