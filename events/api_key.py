@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from events.base import Event
-from events.types import Id, Timestamp
+from events.types import Timestamp
 
 KeyType = Literal["publishable", "secret"]
 
@@ -11,7 +11,7 @@ KeyType = Literal["publishable", "secret"]
 class ApiKeyEvent(Event):
     """A fact of one key; `id` is the key's."""
 
-    id: Id
+    id: str
 
     @property
     def aggregate_id(self) -> str:

@@ -38,10 +38,13 @@ class Event(BaseModel):
         """The ids that this event is about, as they stand in its subject on the bus."""
         return (self.aggregate_id,)
 
+    topic: ClassVar[str]
+    """How the event store names this event in its current version, e.g. `link.dismissed:2`."""
+
     @classmethod
-    def topic(cls) -> str:
-        """How the event store names this event in its current version, e.g. `link.dismissed:2`."""
-        return f"{cls.event_name}:{cls.version}"
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if hasattr(cls, "event_name"):
+            cls.topic = f"{cls.event_name}:{cls.version}"
 
     @classmethod
     def upcast(cls, data: dict[str, Any], version: int) -> Self:

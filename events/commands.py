@@ -10,7 +10,17 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, TypeAdapter, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    TypeAdapter,
+    model_validator,
+)
 
 from events.api_key import KeyType
 from events.types import Id, Metadata, Text
@@ -28,33 +38,29 @@ class Exact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_KEY = AliasChoices("publishable_key_id", "api_key_id")
+"""A key is named once: as Medusa's code does, or as its documentation does. A second name is an extra member."""
+
+
+def _both_names(schema: dict[str, Any]) -> None:
+    one = schema["properties"].pop("publishable_key_id")
+    schema["properties"] = {"publishable_key_id": one, "api_key_id": one}
+    schema.pop("required", None)
+    schema["oneOf"] = [{"required": ["publishable_key_id"]}, {"required": ["api_key_id"]}]
+
+
 class OneKey(Exact):
-    """Names one key, as Medusa's documentation does (`api_key_id`) or as its code does (`publishable_key_id`)."""
+    """Names one key."""
 
-    publishable_key_id: Id | None = None
-    api_key_id: Id | None = None
+    model_config = ConfigDict(json_schema_extra=_both_names)
 
-    @model_validator(mode="after")
-    def _exactly_one_name(self) -> "OneKey":
-        if (self.publishable_key_id is None) == (self.api_key_id is None):
-            raise ValueError("name the key once, as publishable_key_id or as api_key_id")
-        return self
-
-    @property
-    def id(self) -> str:
-        """The key's id."""
-        return self.publishable_key_id or self.api_key_id or ""
+    id: Id = Field(validation_alias=_KEY)
 
 
 class OneChannel(Exact):
     """Names one channel."""
 
-    sales_channel_id: Id
-
-    @property
-    def id(self) -> str:
-        """The channel's id."""
-        return self.sales_channel_id
+    id: Id = Field(validation_alias="sales_channel_id")
 
 
 class Pair(Exact):
@@ -71,30 +77,25 @@ Ids = Id | Annotated[list[Id], Field(max_length=10_000)]
 class SomeKeys(Exact):
     """Names one key or several."""
 
-    publishable_key_id: Ids | None = None
-    api_key_id: Ids | None = None
+    model_config = ConfigDict(json_schema_extra=_both_names)
 
-    @model_validator(mode="after")
-    def _exactly_one_name(self) -> "SomeKeys":
-        if (self.publishable_key_id is None) == (self.api_key_id is None):
-            raise ValueError("name the keys once, as publishable_key_id or as api_key_id")
-        return self
+    named: Ids = Field(validation_alias=_KEY)
 
     @property
     def ids(self) -> list[str]:
         """The keys' ids, each once."""
-        return as_ids(self.publishable_key_id if self.publishable_key_id is not None else self.api_key_id or [])
+        return as_ids(self.named)
 
 
 class SomeChannels(Exact):
     """Names one channel or several."""
 
-    sales_channel_id: Ids
+    named: Ids = Field(validation_alias="sales_channel_id")
 
     @property
     def ids(self) -> list[str]:
         """The channels' ids, each once."""
-        return as_ids(self.sales_channel_id)
+        return as_ids(self.named)
 
 
 class Pairs(Exact):

@@ -20,6 +20,8 @@ TYPE_PREFIX = "keyscope."
 SCHEMA_PREFIX = "urn:keyscope:event:"
 DEFAULT_SOURCE = "/keyscope"
 
+_quoted = json.encoder.encode_basestring_ascii
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -32,13 +34,14 @@ class Context:
 
     def as_json_members(self) -> str:
         """The JSON members of this context, each followed by a comma; rendered once for all events of a command."""
-        members = {
-            "commandid": self.command_id,
-            "actor": self.actor,
-            "traceparent": self.traceparent,
-            "cause": self.cause,
-        }
-        return "".join(f'"{name}":{json.dumps(value)},' for name, value in members.items() if value is not None)
+        members = f'"commandid":{_quoted(self.command_id)},'
+        if self.actor is not None:
+            members += f'"actor":{_quoted(self.actor)},'
+        if self.traceparent is not None:
+            members += f'"traceparent":{_quoted(self.traceparent)},'
+        if self.cause is not None:
+            members += f'"cause":{_quoted(self.cause)},'
+        return members
 
 
 class CloudEvent(BaseModel):
@@ -74,13 +77,12 @@ def event_id(aggregate_id: str, aggregate_version: int) -> str:
 
 def encode(event: Event, *, version: int, time: str, context: str) -> bytes:
     """The envelope as it is stored. `context` comes from Context.as_json_members()."""
-    kind = type(event)
-    return (
-        f'{{"specversion":"1.0","id":"{event_id(event.aggregate_id, version)}","type":"{TYPE_PREFIX}{kind.event_name}",'
+    head = (
+        f'{{"specversion":"1.0","id":"{token(event.aggregate_id)}:{version}","type":"{TYPE_PREFIX}{event.event_name}",'
         f'"subject":"{"/".join(map(token, event.subject))}","time":"{time}",'
-        f'"dataschema":"{SCHEMA_PREFIX}{kind.topic()}","datacontenttype":"application/json",'
-        f'{context}"data":{event.model_dump_json()}}}'
-    ).encode()
+        f'"dataschema":"{SCHEMA_PREFIX}{event.topic}","datacontenttype":"application/json",{context}"data":'
+    )
+    return b"%b%b}" % (head.encode(), event.__pydantic_serializer__.to_json(event))
 
 
 def published(stored: bytes, *, position: int, source: str = DEFAULT_SOURCE) -> bytes:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from events.base import Event, Upcast
-from events.types import Id, Timestamp
+from events.types import Timestamp
 
 DismissReason = Literal["dismissed", "link.deleted", "api_key.deleted", "sales_channel.deleted"]
 """Why a link went: on purpose by itself, by `link.delete`, or because one of its ends was deleted."""
@@ -12,9 +12,9 @@ DismissReason = Literal["dismissed", "link.deleted", "api_key.deleted", "sales_c
 class LinkEvent(Event):
     """A fact of the link between one key and one channel; `id` is the link row's (`pksc_…`)."""
 
-    id: Id
-    publishable_key_id: Id
-    sales_channel_id: Id
+    id: str
+    publishable_key_id: str
+    sales_channel_id: str
 
     @property
     def aggregate_id(self) -> str:

@@ -3,13 +3,13 @@
 from typing import ClassVar
 
 from events.base import Event
-from events.types import Id, Metadata, Timestamp
+from events.types import Metadata, Timestamp
 
 
 class SalesChannelEvent(Event):
     """A fact of one channel; `id` is the channel's."""
 
-    id: Id
+    id: str
 
     @property
     def aggregate_id(self) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 EVENTS_STREAM = "KEYSCOPE_EVENTS"
@@ -17,6 +18,7 @@ ERROR_CODE = "Nats-Service-Error-Code"
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
+@lru_cache(maxsize=65_536)
 def token(id: str) -> str:
     """`id` as one token of a subject: anything but letters, digits, `_` and `-` is percent-encoded."""
     if _PLAIN.fullmatch(id):

@@ -1,20 +1,16 @@
 """The work on one batch: the aggregates it touches, and the events that it will store."""
 
-from contextlib import suppress
 from dataclasses import replace
-
-from eventsourcing.application import LRUCache
 
 from events.base import Event
 from events.envelope import Context, event_id
 from events.errors import NotFound
+from services.commands.cache import AggregateCache
 from services.domain.aggregate import Aggregate, Recorded
 from services.domain.api_key import ApiKey
 from services.domain.sales_channel import SalesChannel
 from services.store.application import Store
 from services.store.commit import Sweep
-
-CACHED_AGGREGATES = 10_000
 
 
 class Work:
@@ -23,7 +19,7 @@ class Work:
     Aggregates are changed in place and cached between batches, so whoever drops a batch must `forget` it.
     """
 
-    def __init__(self, store: Store, cache: LRUCache[str, Aggregate]) -> None:
+    def __init__(self, store: Store, cache: AggregateCache) -> None:
         self.store = store
         self.cache = cache
         self.events: list[Recorded] = []
@@ -68,33 +64,28 @@ class Work:
         del self.events[events:], self.tokens[tokens:]
         del self.new_sweeps[new:], self.moved_sweeps[moved:], self.done_sweeps[done:]
         for id in dropped:
-            self._evict(id)
+            self.cache.evict(id)
             earlier = [recorded.event for recorded in self.events if recorded.originator_id == id]
             aggregate = self.store.load(id)
             if earlier:
                 aggregate = aggregate or _new(id, earlier[0])
                 aggregate.replay(earlier)
             if aggregate is not None:
-                self.cache.put(id, aggregate)
+                self.cache.put(aggregate)
 
     def forget(self) -> None:
         """Drop every aggregate that this batch changed: it was not written."""
         for recorded in self.events:
-            self._evict(recorded.originator_id)
-
-    def _evict(self, id: str) -> None:
-        with suppress(KeyError):
-            self.cache.get(id, evict=True)
+            self.cache.evict(recorded.originator_id)
 
     def _load(self, id: str) -> Aggregate | None:
         self.read.add(id)
-        try:
-            return self.cache.get(id)
-        except KeyError:
+        aggregate = self.cache.get(id)
+        if aggregate is None:
             aggregate = self.store.load(id)
             if aggregate is not None:
-                self.cache.put(id, aggregate)
-            return aggregate
+                self.cache.put(aggregate)
+        return aggregate
 
     def find_key(self, id: str) -> ApiKey | None:
         """The key, deleted or not; None when there never was one."""
@@ -128,7 +119,7 @@ class Work:
         """A new aggregate begins with this event."""
         aggregate = _new(event.aggregate_id, event)
         self.read.add(aggregate.id)
-        self.cache.put(aggregate.id, aggregate)
+        self.cache.put(aggregate)
         self._record(aggregate, event, self._rendered)
         return aggregate
 

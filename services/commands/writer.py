@@ -10,19 +10,17 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import structlog
-from eventsourcing.application import LRUCache
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from events.errors import Conflict, KeyscopeError, Unavailable, UnexpectedState, error_in
 from services.bus.replies import failure, success
+from services.commands.cache import AggregateCache
 from services.commands.command import Command, Reply, Result
 from services.commands.handlers import HANDLERS
 from services.commands.sweeps import step_sweep
-from services.commands.work import CACHED_AGGREGATES, Work
-from services.domain.aggregate import Aggregate
+from services.commands.work import Work
 from services.domain.clock import now
 from services.store.application import Store
 from services.store.commit import Commit, Committed, Outcome, StaleRead
@@ -34,6 +32,8 @@ BATCH_WEIGHT = 4_000
 """About how many events one transaction takes at most, unless a single command has more."""
 RETRY_AFTER_MS = 250
 REDO_LIMIT = 20
+INDEX_EVERY = 10_000
+"""Events after which the index of channels to keys catches up: some 50 ms of work at most."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +47,12 @@ class Writer:
         self._store = store
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
-        self._cache: LRUCache[str, Aggregate] = LRUCache(maxsize=CACHED_AGGREGATES)
+        self._cache = AggregateCache()
         self._waiting: deque[Command] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._position = store.recorder.position()
+        self._indexed = self._position
         self._sweeps = True
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._stopped = asyncio.Event()
@@ -101,6 +102,8 @@ class Writer:
                     self._carry_out(batch)
                 if self._sweeps:
                     self._sweep()
+                if self._position - self._indexed >= INDEX_EVERY:
+                    self._index()
         except BaseException:
             log.exception("the writer ended")
             raise
@@ -166,6 +169,7 @@ class Writer:
     def _write(self, batch: list[Command]) -> Answers:
         known = self._store.recorder.outcomes([command.context.command_id for command in batch if command.repeatable])
         work = Work(self._store, self._cache)
+        instant = now()
         runs: dict[str, _Run] = {}
         order: list[tuple[Command, _Run | None]] = []
         for command in batch:
@@ -174,7 +178,7 @@ class Writer:
                 order.append((command, None))
                 continue
             if id not in runs:
-                runs[id] = _Run(command, work)
+                runs[id] = _Run(command, work, instant)
             order.append((command, runs[id]))
         if runs:
             self._commit(work, list(runs.values()))
@@ -212,8 +216,7 @@ class Writer:
 
     def _evict(self, ids: set[str]) -> None:
         for id in ids:
-            with suppress(KeyError):
-                self._cache.get(id, evict=True)
+            self._cache.evict(id)
 
     def _sweep(self) -> None:
         """One step of the oldest sweep, while no command waits."""
@@ -235,6 +238,14 @@ class Writer:
             return
         self._answer([])
 
+    def _index(self) -> None:
+        try:
+            self._store.recorder.index_links()
+            self._indexed = self._position
+        except PersistenceError as error:
+            log.warning("the index of channels is behind; catching up later", error=str(error))
+            self._indexed += INDEX_EVERY
+
     def _answer(self, answers: Answers) -> None:
         self._loop.call_soon_threadsafe(self._deliver, answers, self._position)
 
@@ -249,12 +260,12 @@ class Writer:
 class _Run:
     """One command carried out on a batch's work; its reply is known once positions are."""
 
-    def __init__(self, command: Command, work: Work) -> None:
+    def __init__(self, command: Command, work: Work, instant: str) -> None:
         self.command = command
         self.reply = Reply(b"")
         self.error: KeyscopeError | None = None
         self.result = Result(None)
-        work.begin(command.context, now())
+        work.begin(command.context, instant)
         self.start = work.first_event
         try:
             self.result = HANDLERS[command.spec.name](work, command)

@@ -24,7 +24,7 @@ class EventMapper(Mapper[str]):
         return StoredEvent(
             originator_id=domain_event.originator_id,
             originator_version=version,
-            topic=domain_event.event.topic(),
+            topic=domain_event.event.topic,
             state=encode(domain_event.event, version=version, time=domain_event.time, context=domain_event.context),
         )
 

