@@ -44,3 +44,12 @@ class ScopeReply(BaseModel):
 
     key: dict[str, Any] = Field(description="The key: id, token, title, type, revoked_by, revoked_at")
     sales_channel_ids: list[str] = Field(description="The linked channels, in order of their ids")
+
+
+class StatusReply(BaseModel):
+    """The answer to a status query."""
+
+    state: str = Field(description="following, catching up, waiting for the stream, connecting, or stuck and why")
+    position: int = Field(description="The position up to which events are applied")
+    behind: int = Field(description="How many events of the stream are not applied yet, as far as is known")
+    schema_version: int

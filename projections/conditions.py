@@ -1,0 +1,241 @@
+"""From the shape of a filter to an SQL condition.
+
+The semantics are those of Medusa's ORM on PostgreSQL: comparisons with NULL are unknown, an array is IN, an empty
+`$and` or `$or` (or member of one) asks for nothing, and a filter on a relation asks that one linked row satisfies all
+of it. Names that do not exist are refused, but in a linked filter they read as null, as in Medusa.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from projections import values
+from projections.model import ENTITIES, Column, Entity, Kind, Relation
+from projections.refusals import no_property, refuse
+from projections.shape import GROUPS, NOT, SEARCH, Filters, Node, Slot
+from projections.sql import Scope
+from projections.values import Convert
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One `$` operator on one kind of column: its SQL, with `{c}` for the column and `{v}` for the value."""
+
+    sql: str
+    convert: Convert
+    null: str = "NULL"
+    """The SQL when the value is null; a comparison with null is unknown."""
+
+
+def _comparisons(kind: Kind) -> dict[str, Operator]:
+    one = values.SCALAR[kind]
+    several = values.many(one)
+    return {
+        "$eq": Operator("{c} = {v}", one, null="{c} IS NULL"),
+        "$ne": Operator("{c} <> {v}", one, null="{c} IS NOT NULL"),
+        "$gt": Operator("{c} > {v}", one),
+        "$gte": Operator("{c} >= {v}", one),
+        "$lt": Operator("{c} < {v}", one),
+        "$lte": Operator("{c} <= {v}", one),
+        "$in": Operator("{c} IN (SELECT value FROM json_each({v}))", several),
+        "$nin": Operator("{c} NOT IN (SELECT value FROM json_each({v}))", several),
+        "$exists": Operator("({c} IS NOT NULL) = {v}", values.presence),
+    }
+
+
+_PATTERNS = {
+    "$like": Operator("{c} GLOB {v}", values.glob),
+    "$ilike": Operator("{c} LIKE {v} ESCAPE '\\'", values.pattern),
+    "$re": Operator("matches({v}, {c})", values.expression),
+    "$fulltext": Operator("fulltext({v}, {c})", values.text),
+}
+_UNICODE_ILIKE = Operator("ilike_unicode({v}, {c})", values.pattern)
+
+OPERATORS: dict[Kind, dict[str, Operator]] = {
+    Kind.TEXT: _comparisons(Kind.TEXT) | _PATTERNS,
+    Kind.BOOLEAN: _comparisons(Kind.BOOLEAN),
+    Kind.TIMESTAMP: _comparisons(Kind.TIMESTAMP),
+    Kind.JSON: {
+        "$eq": Operator("json_same({c}, {v})", values.document, null="{c} IS NULL"),
+        "$ne": Operator("NOT json_same({c}, {v})", values.document, null="{c} IS NOT NULL"),
+        "$exists": Operator("({c} IS NOT NULL) = {v}", values.presence),
+        "$contains": Operator("json_contains({c}, {v})", values.as_json),
+        "$contained": Operator("json_contained({c}, {v})", values.as_json),
+        "$hasKey": Operator("json_has_any({c}, {v})", values.key),
+        "$hasKeys": Operator("json_has_all({c}, {v})", values.keys),
+        "$hasSomeKeys": Operator("json_has_any({c}, {v})", values.keys),
+    },
+}
+"""Every operator, by the kind of column."""
+
+_ALL = {name for operators in OPERATORS.values() for name in operators} | {"$overlap", "$none", "$some", "$every"}
+
+Compare = Callable[[str, Node, str], str]
+"""Compiles one member of a field's filter: the operator's name, its operand, its place."""
+
+
+def condition(scope: Scope, entity: Entity, alias: str, filters: Filters, place: str, *, linked: bool = False) -> str:
+    """The SQL of a filter object on `alias`, or "" when it asks for nothing. Raises InvalidData."""
+    return " AND ".join(filter(None, [_member(scope, entity, alias, name, node, place, linked) for name, node in filters]))
+
+
+def _member(scope: Scope, entity: Entity, alias: str, name: str, node: Node, place: str, linked: bool) -> str:
+    here = f"{place}.{name}"
+    nested = partial(condition, scope, entity, alias, linked=linked)
+    if name in GROUPS or name == NOT:
+        return _group(name, node, here, nested, two_valued=linked)
+    column = entity.columns.get(name)
+    if column is not None:
+        return _on_column(scope, entity, alias, column, node, here, linked)
+    relation = entity.relations.get(name)
+    if relation is not None and not isinstance(node, Slot):
+        return _on_relation(scope, relation, alias, node, here)
+    if name == SEARCH and entity.searchable:
+        return _search(scope, entity, alias, node, here)
+    if "." in name:
+        refuse(here, "write the relation as an object, as {\"relation\": {\"field\": …}}")
+    if not linked or name.startswith("$"):
+        no_property("query", entity.model, name)
+    return _unknown(scope, entity, name, node, here)
+
+
+def _group(name: str, node: Node, place: str, nested: Callable[[Filters, str], str], *, two_valued: bool) -> str:
+    """`$and`, `$or`, `$not`, between fields or within one.
+
+    Within a linked filter `$not` holds where its condition is unknown (Medusa evaluates it in JavaScript there); at the
+    root it is SQL's NOT.
+    """
+    if name == NOT:
+        if isinstance(node, Slot):
+            refuse(place, "an object is needed")
+        inner = nested(node, place)
+        return inner and (f"NOT coalesce(({inner}), 0)" if two_valued else f"NOT ({inner})")
+    if isinstance(node, Slot):
+        refuse(place, f"Expected array for {name} but got {'[object Object]' if node.kind == 'object' else 'a value'}")
+    parts = [f"({part})" for index, item in enumerate(node) if (part := nested(item, f"{place}.{index}"))]
+    return parts and f"({(' AND ' if name == '$and' else ' OR ').join(parts)})" or ""
+
+
+def _on_column(scope: Scope, entity: Entity, alias: str, column: Column, node: Node, place: str, linked: bool) -> str:
+    sql = f"{alias}.{column.name}"
+    if isinstance(node, Slot):
+        if node.kind == "null" and column.identifies:
+            refuse(place, "null names no row; leave the filter out to ask for every row")
+        return _compare(scope, sql, column.kind, "$in" if node.kind == "list" else "$eq", node, place)
+
+    def members(filters: Filters, where: str) -> str:
+        return " AND ".join(filter(None, [one(name, operand, f"{where}.{name}") for name, operand in filters]))
+
+    def one(name: str, operand: Node, where: str) -> str:
+        if name in GROUPS or name == NOT:
+            return _negated_value(operand, where) if name == NOT and isinstance(operand, Slot) else _group(
+                name, operand, where, members, two_valued=linked
+            )
+        if name.startswith("$"):
+            return _compare(scope, sql, column.kind, name, operand, where, entity)
+        if column.kind is Kind.JSON:
+            return _inside(scope, sql, (name,), operand, where)
+        no_property("query", entity.model, name)
+
+    def _negated_value(operand: Slot, where: str) -> str:
+        inner = _compare(scope, sql, column.kind, "$in" if operand.kind == "list" else "$eq", operand, where)
+        return f"NOT coalesce(({inner}), 0)" if linked else f"NOT ({inner})"
+
+    return members(node, place)
+
+
+def _compare(scope: Scope, sql: str, kind: Kind, name: str, slot: Node, place: str, entity: Entity | None = None) -> str:
+    operator = OPERATORS[kind].get(name)
+    if operator is None:
+        if name in _ALL or entity is None:
+            refuse(place, f"{name} does not fit a column of type {kind.value}")
+        no_property("query", entity.model, name)
+    if slot.kind == "null":
+        return operator.null.format(c=sql)
+    if name == "$ilike" and slot.kind == "unicode":
+        operator = _UNICODE_ILIKE
+    return operator.sql.format(c=sql, v=scope.bind(slot, operator.convert, place))
+
+
+_CASTS = {"number": ("json_number_at", Kind.TEXT), "boolean": ("json_boolean_at", Kind.BOOLEAN)}
+
+
+def _number(value: Any, place: str) -> values.Bound:
+    return float(value)
+
+
+_ANY = Slot(0, "constant")
+
+
+def _path(names: tuple[str, ...]) -> Convert:
+    """A parameter that is the same for every query of a shape: the path, which the shape holds."""
+    text = json.dumps(names)
+    return lambda value, place: text
+
+
+def _inside(scope: Scope, sql: str, path: tuple[str, ...], node: Node, place: str) -> str:
+    """Conditions on what lies within a JSON column; the operand's type says how the value there is read."""
+    if isinstance(node, Slot):
+        refuse(place, 'use an operator here, as {"$eq": …}, or {"$contains": {…}} on the column')
+    parts = []
+    for name, operand in node:
+        here = f"{place}.{name}"
+        if not name.startswith("$"):
+            parts.append(_inside(scope, sql, (*path, name), operand, here))
+            continue
+        if not isinstance(operand, Slot) or name not in OPERATORS[Kind.TEXT]:
+            refuse(here, f"{name} cannot be used within a JSON column")
+        function, kind = _CASTS.get(operand.kind, ("json_text_at", Kind.TEXT))
+        operator = OPERATORS[kind].get(name)
+        if operator is None:
+            refuse(here, f"{name} does not fit such a value")
+        convert = _number if operand.kind == "number" and operator.convert is values.text else operator.convert
+        column = f"{function}({sql}, {scope.bind(_ANY, _path(path), here)})"
+        parts.append(
+            operator.null.format(c=column) if operand.kind == "null" else operator.sql.format(c=column, v=scope.bind(operand, convert, here))
+        )
+    return " AND ".join(parts)
+
+
+def _on_relation(scope: Scope, relation: Relation, alias: str, node: Filters, place: str) -> str:
+    target = ENTITIES[relation.target]
+    join = scope.join(relation, alias)
+    asked = condition(scope, target, join.alias, node, place, linked=True)
+    return asked and f"EXISTS (SELECT 1 FROM {join.source} WHERE {join.where} AND {asked})"
+
+
+def _search(scope: Scope, entity: Entity, alias: str, words: Node, place: str) -> str:
+    """Free text: every word must be a part of some searchable column, in any case."""
+    if isinstance(words, Slot):
+        if words.kind == "null":
+            return ""
+        refuse(place, "a text is needed")
+    parts = []
+    for slot in words:
+        test = "ilike_unicode({v}, {c})" if slot.kind == "unicode" else "{c} LIKE {v} ESCAPE '\\'"
+        bound = scope.bind(slot, values.word, place)
+        parts.append("(" + " OR ".join(test.format(c=f"{alias}.{column}", v=bound) for column in entity.searchable) + ")")
+    return " AND ".join(parts)
+
+
+def _unknown(scope: Scope, entity: Entity, name: str, node: Node, place: str) -> str:
+    """A field that the linked entity does not have: it reads as null."""
+    if isinstance(node, Slot):
+        return "1" if node.kind == "null" else "NULL"
+    for operator, operand in node:
+        if operator.startswith("$") and operator not in _ALL and operator not in (*GROUPS, NOT):
+            no_property("query", entity.model, operator)
+    tests = {"$eq": "1", "$is": "1"}
+    return " AND ".join(tests.get(operator, "NULL") if isinstance(operand, Slot) and operand.kind == "null" else "NULL" for operator, operand in node)
+
+
+def asks_for_deleted(filters: Filters) -> bool:
+    """Whether a filter names `deleted_at` outside of linked filters: Medusa then shows deleted rows too."""
+    return any(
+        name == "deleted_at"
+        or (name in GROUPS and not isinstance(node, Slot) and any(map(asks_for_deleted, node)))
+        or (name == NOT and not isinstance(node, Slot) and asks_for_deleted(node))
+        for name, node in filters
+    )

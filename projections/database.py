@@ -1,0 +1,56 @@
+"""Opening the read model's file: one writer, any number of readers, each on a connection of its own.
+
+apsw rather than the standard library's sqlite3: it brings a recent SQLite, which builds a list of 1,000 keys with 5
+channels each in two thirds of the time, and it has the progress handler and the limits that bound a query.
+"""
+
+from pathlib import Path
+
+import apsw
+
+from projections import functions
+from projections.schema import VERSION, ddl
+
+BUSY_MS = 5_000
+
+
+class DamagedReadModel(Exception):
+    """The file is not a read model of this version. It holds nothing that the event stream does not: delete it."""
+
+    result = apsw.SQLITE_NOTADB
+
+
+def versioned(database: Path) -> Path:
+    """Where the read model of this version lives: beside those of other versions, which older releases may still serve."""
+    return database.with_name(f"{database.stem}-v{VERSION}{database.suffix or '.db'}")
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    """The connection that writes, on a read model that is created if there is none. Raises DamagedReadModel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(BUSY_MS)
+    try:
+        # A commit that a power cut loses is applied again from the stream, so there is no need to wait for the disk.
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536", "wal_autocheckpoint=4000"):
+            connection.execute(f"PRAGMA {pragma}").get
+        with connection:
+            if connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+                connection.execute(ddl())
+            if connection.execute("SELECT version FROM tracking").get != VERSION:
+                raise DamagedReadModel(f"{path} is a read model of another version")
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError) as error:
+        connection.close()
+        raise DamagedReadModel(f"{path} is damaged or is not a read model; delete it and it is built anew") from error
+    return connection
+
+
+def open_reader(path: Path, *, longest: int) -> apsw.Connection:
+    """A connection that reads. No text or row of it is longer than `longest` bytes: beyond, apsw.TooBigError."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=256)
+    connection.set_busy_timeout(BUSY_MS)
+    for pragma in ("query_only=ON", "cache_size=-16384", "mmap_size=1073741824"):
+        connection.execute(f"PRAGMA {pragma}").get
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, longest)
+    functions.register(connection)
+    return connection

@@ -1,0 +1,1 @@
+"""The read service: follows the event stream into a projection, and answers queries over it."""

@@ -1,0 +1,157 @@
+"""The endpoints: from a request's bytes to the reply's."""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from nats.micro.request import Request
+from pydantic_core import from_json, to_json
+
+from events.errors import InvalidData, KeyscopeError, NotAllowed, Unavailable, UnexpectedState
+from projections import question, scope
+from projections.graph import Plans
+from projections.schema import VERSION
+from services.bus.replies import error_headers, failure
+from services.query.follower import Follower
+from services.query.progress import Progress
+from services.query.readers import Readers
+
+MAX_TASKS = 10_000
+"""Queries that wait, for a position or for a thread."""
+
+TOKEN_MISSING = (
+    "Publishable API key required in the request header: x-publishable-api-key."
+    " You can manage your keys in settings in the dashboard."
+)
+TOKEN_INVALID = "A valid publishable key is required to proceed with the request"
+
+log = structlog.get_logger("query")
+
+
+class Endpoints:
+    """Answers requests. What cannot be answered at once goes on in a task, so the next request need not wait."""
+
+    def __init__(self, progress: Progress, readers: Readers, follower: Follower) -> None:
+        self._progress, self._readers, self._follower = progress, readers, follower
+        self._plans = Plans()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.refused = 0
+
+    async def graph(self, request: Request) -> None:
+        """`query.graph`."""
+        try:
+            body = _body(request.data)
+            asked = question.read(body)
+            plan = self._plans.of(asked.shape)
+            position = _position(body)
+            answer = self._readers.at_once(asked, plan) if position <= self._progress.position else None
+        except KeyscopeError as error:
+            await self._refuse(request, error)
+        except Exception:  # noqa: BLE001 - nothing internal may leave; the log has it
+            await self._fail(request)
+        else:
+            if answer is not None:
+                await request.respond(answer)
+            else:
+                await self._later(request, self._graph_later(position, asked, plan))
+
+    async def scope(self, request: Request) -> None:
+        """Token to channels."""
+        try:
+            body = _body(request.data)
+            position = _position(body)
+            answer = self._scope(body) if position <= self._progress.position else None
+        except KeyscopeError as error:
+            await self._refuse(request, error)
+        except Exception:  # noqa: BLE001 - nothing internal may leave; the log has it
+            await self._fail(request)
+        else:
+            if answer is not None:
+                await request.respond(answer)
+            else:
+                await self._later(request, self._scope_later(position, body))
+
+    async def status(self, request: Request) -> None:
+        """How far the read model is."""
+        await request.respond(
+            to_json(
+                {
+                    "state": self._follower.state,
+                    "position": self._progress.position,
+                    "behind": self._follower.behind,
+                    "schema_version": VERSION,
+                }
+            )
+        )
+
+    async def drained(self) -> None:
+        """Returns when every request that was taken has its answer."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _graph_later(self, position: int, asked: question.Question, plan: Any) -> bytes:
+        await self._progress.reach(position)
+        return await self._readers.on_thread(asked, plan)
+
+    async def _scope_later(self, position: int, body: dict[str, Any]) -> bytes:
+        await self._progress.reach(position)
+        return self._scope(body)
+
+    def _scope(self, body: dict[str, Any]) -> bytes:
+        token = body.get("token")
+        if token is None or (isinstance(token, str) and not token.strip()):
+            raise NotAllowed(TOKEN_MISSING)
+        if not isinstance(token, str):
+            raise InvalidData("token: a text is needed", field="token")
+        found = scope.of_token(self._readers.inline, token)
+        if found is None or not found.valid_at(f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"):
+            raise NotAllowed(TOKEN_INVALID)
+        return found.text
+
+    async def _later(self, request: Request, answer: Coroutine[Any, Any, bytes]) -> None:
+        if len(self._tasks) >= MAX_TASKS:
+            answer.close()
+            await self._refuse(request, Unavailable("Too many queries at once; try again", retry_after_ms=500))
+            return
+        task = asyncio.create_task(self._answer(request, answer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, request: Request, answer: Awaitable[bytes]) -> None:
+        try:
+            await request.respond(await answer)
+        except KeyscopeError as error:
+            await self._refuse(request, error)
+        except Exception:  # noqa: BLE001 - nothing internal may leave; the log has it
+            await self._fail(request)
+
+    async def _refuse(self, request: Request, error: KeyscopeError) -> None:
+        self.refused += 1
+        await request.respond(failure(error), headers=error_headers(error))
+
+    async def _fail(self, request: Request) -> None:
+        log.exception("a query failed", subject=request.subject)
+        await self._refuse(request, UnexpectedState("Something went wrong; the log of the query service has the rest"))
+
+
+def _body(data: bytes) -> dict[str, Any]:
+    try:
+        body = from_json(data, allow_inf_nan=False)
+    except ValueError:
+        raise InvalidData("The query is not JSON") from None
+    if not isinstance(body, dict):
+        raise InvalidData('A query is a JSON object, as {"entity": "api_key", "fields": ["id"]}')
+    return body
+
+
+def _position(body: dict[str, Any]) -> int:
+    position = body.get("position")
+    if position is None:
+        return 0
+    if not isinstance(position, int) or isinstance(position, bool) or position < 0:
+        raise InvalidData("position: a whole number is needed, not negative", field="position")
+    return position
+
+

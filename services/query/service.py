@@ -1,0 +1,112 @@
+"""The query service, put together: the projection, its follower, and the endpoints of the NATS micro service."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from nats import micro
+from nats.aio.client import Client
+from nats.micro.service import EndpointStats, Service
+from pydantic import BaseModel
+
+from events.queries import GraphQuery, ScopeQuery, StatusQuery
+from events.replies import GraphReply, ScopeReply, StatusReply
+from events.subjects import QUEUE_GROUP, Subjects
+from projections.database import versioned
+from projections.projector import Projector
+from services.query.endpoints import Endpoints
+from services.query.follower import Follower
+from services.query.progress import Progress
+from services.query.readers import Readers
+
+NAME = "keyscope-query"
+VERSION = "1.0.0"
+"""Of the contract that the endpoints keep."""
+
+DRAIN_SECONDS = 10.0
+
+
+async def serve(
+    *,
+    connect: Callable[[str], Awaitable[Client]],
+    database: Path,
+    subjects: Subjects,
+    ready: Callable[[], None],
+    stopping: asyncio.Event,
+) -> None:
+    """Answers queries from a read model beside `database`, and keeps it up with the stream, until `stopping` is set.
+
+    Ready when the read model has everything that was in the stream at the start: a new node does not answer from a
+    half built one. Until then there is the endpoint `status`. Raises DamagedReadModel.
+    """
+    path = versioned(database)
+    projector = await asyncio.to_thread(Projector, path)
+    client = await connect(NAME)
+    progress = Progress(projector.position)
+    follower = Follower(client, subjects, projector, progress.advance)
+    readers = Readers(path, longest=client.max_payload)
+    endpoints = Endpoints(progress, readers, follower)
+    service = await _micro(client, endpoints)
+    following = asyncio.create_task(follower.run())
+    try:
+        await _add(service, subjects, "status", endpoints.status, StatusQuery, StatusReply)
+        if await _unless(stopping, follower.caught_up.wait()):
+            await _add(service, subjects, "graph", endpoints.graph, GraphQuery, GraphReply)
+            await _add(service, subjects, "scope", endpoints.scope, ScopeQuery, ScopeReply)
+            # A request goes out behind the subscriptions; a flush may overtake them (nats-py writes its PING at once).
+            await client.request(subjects.query("status"), timeout=DRAIN_SECONDS)
+            ready()
+            await stopping.wait()
+    finally:
+        await service.stop()
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await endpoints.drained()
+            await client.drain()
+        await follower.close()
+        await asyncio.to_thread(readers.close)
+
+
+async def _unless(stopping: asyncio.Event, awaited: Any) -> bool:
+    """Whether `awaited` came before `stopping`."""
+    tasks = [asyncio.ensure_future(awaited), asyncio.create_task(stopping.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    return not stopping.is_set()
+
+
+async def _micro(client: Client, endpoints: Endpoints) -> Service:
+    def stats(_: EndpointStats) -> dict[str, int]:
+        return {"refused": endpoints.refused}
+
+    return await micro.add_service(
+        client,
+        name=NAME,
+        version=VERSION,
+        description="Graph queries over API keys, sales channels and their links",
+        queue_group=QUEUE_GROUP,
+        stats_handler=stats,
+    )
+
+
+async def _add(
+    service: Service,
+    subjects: Subjects,
+    name: str,
+    handler: Callable[[Any], Awaitable[None]],
+    request: type[BaseModel],
+    reply: type[BaseModel],
+) -> None:
+    await service.add_endpoint(
+        name=name,
+        subject=subjects.query(name),
+        handler=handler,
+        metadata={
+            "request_schema": json.dumps(request.model_json_schema()),
+            "response_schema": json.dumps(reply.model_json_schema()),
+        },
+    )
