@@ -126,10 +126,12 @@ class NatsServer:
             raise Failure(Exit.CRASHED, f"nats-server cannot start: {self._last_words or f'exit code {code}'}")
 
     def _greets(self) -> bool:
-        with (
-            socket.create_connection((self.host, self._listening), timeout=5) as connection,
-            connection.makefile("rb") as greeting,
-        ):
-            info = json.loads(greeting.readline().removeprefix(b"INFO "))
+        """Whether whoever listens there is this very server."""
+        try:
+            with socket.create_connection((self.host, self._listening), timeout=5) as connection:
+                greeting = connection.makefile("rb").readline()
+        except OSError:  # it has died since
+            return False
         self.port = self._listening
+        info = json.loads(greeting.removeprefix(b"INFO "))
         return bool(info["server_name"] == self._server_name and info.get("jetstream"))
