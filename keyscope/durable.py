@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -26,6 +25,7 @@ REMEMBERED = 4096
 """How many ids of events are remembered, to pass over those that are delivered again."""
 
 _SECOND = 1_000_000_000
+_HANDLED = b"+ACK"
 _IN_PROGRESS = b"+WPI"
 _NOT_HANDLED = b"-NAK"
 
@@ -50,6 +50,8 @@ class DurableSource:
         self._subscription: Subscription | None = None
         self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._in_hand: deque[Msg] = deque()
+        self._left = 0
+        self._current: Event | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._handled: OrderedDict[str, None] = OrderedDict()
         self._error: KeyscopeError | None = None
@@ -62,21 +64,23 @@ class DurableSource:
         self._keeper = asyncio.create_task(self._keep_in_hand(), name="keyscope durable")
         self._connection.sources.add(self)
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """The events, until the connection is closed."""
+    async def next(self) -> Event | None:
+        """The next event, the one before being handled; None when the connection is closed."""
+        await self._settle()
         while not self._ended:
-            await self._pull()
-            for _ in range(BATCH):
-                if (message := await self._next()) is None:
-                    break
-                event = _parsed(message.data)
-                if event is not None and event.id not in self._handled:
-                    yield event
-                    self._remember(event)
-                self._in_hand.popleft()
-                await message.ack()
+            if self._left == 0:
+                await self._pull()
+            message = await self._next()
+            self._left = 0 if message is None else self._left - 1
+            event = None if message is None else _parsed(message.data)
+            if event is not None and event.id not in self._handled:
+                self._current = event
+                return event
+            if message is not None:
+                await self._acknowledge()
         if self._error is not None:
             raise self._error
+        return None
 
     async def stop(self) -> None:
         """Give back what was delivered and not acknowledged: it comes to whoever asks next."""
@@ -105,8 +109,22 @@ class DurableSource:
             self._in_hand.append(message)
         self._arrived.put_nowait(message)
 
+    async def _settle(self) -> None:
+        """The event handed out last is handled."""
+        event, self._current = self._current, None
+        if event is not None:
+            self._since = event.position
+            self._handled[event.id] = None
+            if len(self._handled) > REMEMBERED:
+                self._handled.popitem(last=False)
+            await self._acknowledge()
+
+    async def _acknowledge(self) -> None:
+        await self._connection.nc.publish(self._in_hand.popleft().reply, _HANDLED)
+
     async def _pull(self) -> None:
         self._pulls += 1
+        self._left = BATCH
         request = {
             "batch": BATCH,
             "expires": int(PULL_SECONDS * _SECOND),
@@ -166,12 +184,6 @@ class DurableSource:
     async def _tell(self, what: bytes) -> None:
         for message in tuple(self._in_hand):
             await self._connection.nc.publish(message.reply, what)
-
-    def _remember(self, event: Event) -> None:
-        self._since = event.position
-        self._handled[event.id] = None
-        if len(self._handled) > REMEMBERED:
-            self._handled.popitem(last=False)
 
 
 def _parsed(text: bytes) -> Event | None:

@@ -18,8 +18,8 @@ class EventSource(Protocol):
     async def start(self) -> None:
         """Begin. When this returns, no later event will be missed."""
 
-    def events(self) -> AsyncGenerator[Event, None]:
-        """The events, until the connection is closed."""
+    async def next(self) -> Event | None:
+        """The next event; None when there are no more. Being cancelled loses none."""
 
     async def stop(self) -> None:
         """Let go of what the connection and the server hold for it."""
@@ -29,21 +29,20 @@ class Subscription(AsyncIterator[Event]):
     """Events, one after the other, until the connection is closed.
 
     `async for event in ks.events.links(): …` begins at its first turn, and ends the subscription when the loop is left.
-    To be sure of an event that you are about to cause, begin first:
+    To be sure of an event that you are about to cause, or to wait with a time limit, begin first:
 
         async with ks.events.links() as events:
             await ks.link.create(…)
-            event = await anext(events)
+            event = await asyncio.wait_for(anext(events), 5)
     """
 
     def __init__(self, connection: Connection, source: EventSource) -> None:
-        self._connection = connection
-        self._source = source
-        self._started = False
-        self._events = self._run()
+        self._events = _Events(connection, source)
+        self._entered = False
 
     async def __aenter__(self) -> Self:
-        await self._start()
+        await self._events.start()
+        self._entered = True
         return self
 
     async def __aexit__(
@@ -52,30 +51,50 @@ class Subscription(AsyncIterator[Event]):
         await self.aclose()
 
     def __aiter__(self) -> AsyncIterator[Event]:  # noqa: PYI034
-        # The generator itself, which asyncio closes when the loop over it is left.
-        return self._events
+        # Outside of `async with`, a generator, which asyncio closes when the loop over it is left.
+        return self if self._entered else _until_left(self._events)
 
     async def __anext__(self) -> Event:
-        return await anext(self._events)
+        event = await self._events.next()
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
     async def aclose(self) -> None:
         """End the subscription."""
-        await self._events.aclose()
+        await self._events.stop()
+
+
+class _Events:
+    """A source that is started when it is needed, and whose positions the client keeps in mind."""
+
+    def __init__(self, connection: Connection, source: EventSource) -> None:
+        self._connection = connection
+        self._source = source
+        self._started = False
+
+    async def start(self) -> None:
+        if not self._started:
+            await self._source.start()
+            self._started = True
+
+    async def next(self) -> Event | None:
+        await self.start()
+        event = await self._source.next()
+        if event is not None:
+            self._connection.saw(event.position)
+        return event
+
+    async def stop(self) -> None:
         await self._source.stop()
 
-    async def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            await self._source.start()
 
-    async def _run(self) -> AsyncGenerator[Event, None]:
-        try:
-            await self._start()
-            async for event in self._source.events():
-                self._connection.saw(event.position)
-                yield event
-        finally:
-            await self._source.stop()
+async def _until_left(events: _Events) -> AsyncGenerator[Event, None]:
+    try:
+        while (event := await events.next()) is not None:
+            yield event
+    finally:
+        await events.stop()
 
 
 class Events:

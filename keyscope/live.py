@@ -1,7 +1,6 @@
 """Events as they come, for one subscriber in this process."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 
 from keyscope.connection import Connection
 from keyscope.errors import KeyscopeError
@@ -29,20 +28,21 @@ class LiveSource:
 
     async def start(self) -> None:
         """Begin. When this returns, no later event will be missed."""
+        if not self._follow:
+            await self._stream.reach(self._connection.position)
         await self._feed.start(await self._stream.find(self._since))
         self._connection.sources.add(self)
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """The events, until the connection is closed or the end is reached."""
-        while True:
-            while not self._queue.empty():
-                yield self._queue.get_nowait()
+    async def next(self) -> Event | None:
+        """The next event; None when the connection is closed or the end is reached."""
+        while self._queue.empty():
+            if self._error is not None:
+                raise self._error
             if self._ended:
-                break
+                return None
             self._changed.clear()
             await self._changed.wait()
-        if self._error is not None:
-            raise self._error
+        return self._queue.get_nowait()
 
     async def stop(self) -> None:
         """Let go of the consumer."""

@@ -5,7 +5,7 @@ from typing import Any, Unpack, cast
 
 from keyscope.bus import to_json
 from keyscope.connection import Connection
-from keyscope.types import GraphAnswer, GraphOptions, GraphQuery, Scope
+from keyscope.types import GraphAnswer, GraphOptions, GraphQuery, ReadModelStatus, Scope
 
 
 class Query:
@@ -16,6 +16,7 @@ class Query:
         self._bus = connection.bus
         self._graph = connection.subjects.query("graph")
         self._scope = connection.subjects.query("scope")
+        self._status = connection.subjects.query("status")
         self._read_your_writes = read_your_writes
 
     async def graph(
@@ -42,6 +43,10 @@ class Query:
         body: dict[str, Any] = {"token": token, "position": position}
         self._carry_position(body)
         return cast("Scope", await self._bus.ask(self._scope, to_json(body), what="the scope query", timeout=timeout))
+
+    async def status(self, *, timeout: float | None = None) -> ReadModelStatus:
+        """How far the read model that answers this is."""
+        return cast("ReadModelStatus", await self._bus.ask(self._status, b"{}", what="the status", timeout=timeout))
 
     def _carry_position(self, body: dict[str, Any]) -> None:
         if body.get("position") is None:

@@ -4,6 +4,7 @@ Sequence numbers of the stream are not positions: a stream that was wiped and fi
 otherwise. So a place in it is found by looking into the events.
 """
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -52,6 +53,14 @@ class Stream:
         position = _as_position(since)
         place = await self._search(lambda event: event.position > position, first, last, created)
         return Place(position, place.sequence, created)
+
+    async def reach(self, position: int) -> None:
+        """Wait until the stream holds what happened up to `position`. Raises Unavailable when that takes too long."""
+        deadline = asyncio.get_running_loop().time() + self._bus.timeout
+        while (newest := await self.find("now")).position < position:
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"the stream {EVENTS_STREAM} is behind: it holds position {newest.position}")
+            await asyncio.sleep(0.005)
 
     async def resume(self, place: Place) -> Place:
         """`place`, wherever it is now: elsewhere, if the stream was made anew or cut off meanwhile."""

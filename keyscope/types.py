@@ -159,6 +159,18 @@ class GraphOptions(TypedDict, total=False):
 
     throwIfKeyNotFound: bool
     throwIfRelationNotFound: bool | list[str]
+    initialData: list[Any]
+    """Rows that the caller has: what is found is merged into them, in their order."""
+    initialDataOnly: bool
+
+
+class Listing(TypedDict, total=False):
+    """How the list of one relation is filtered, ordered and cut, for each row by itself."""
+
+    filters: dict[str, Any]
+    order: dict[str, Any] | list[dict[str, Any]]
+    take: int
+    skip: int
 
 
 class GraphQuery(GraphOptions, total=False):
@@ -168,7 +180,9 @@ class GraphQuery(GraphOptions, total=False):
     fields: list[str]
     filters: dict[str, Any] | None
     pagination: dict[str, Any] | None
-    context: dict[str, Any]
+    relations: dict[str, Listing]
+    """Options of the lists that `fields` selects, by their path: `{"sales_channels": {"take": 10}}`."""
+    context: Any
     withDeleted: bool
     position: int
     """Answer only from this position on. Without it, from what this client has seen; 0 does not wait."""
@@ -191,6 +205,17 @@ class GraphAnswer(_GraphAnswer, total=False):
     """The rows; `metadata` is there when `skip` was asked for."""
 
     metadata: GraphMetadata
+
+
+class ReadModelStatus(TypedDict):
+    """How far the read model is."""
+
+    state: str
+    """`following`, `catching up`, `waiting for the stream`, `connecting`, or `stuck` and why."""
+    position: int
+    behind: int
+    """How many events of the stream are not applied yet."""
+    schema_version: int
 
 
 class Scope(TypedDict):

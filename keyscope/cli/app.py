@@ -19,7 +19,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def options(
+def options(  # noqa: PLR0913 - an option is an argument
     context: typer.Context,
     *,
     server: Annotated[

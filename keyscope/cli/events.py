@@ -10,7 +10,6 @@ import keyscope
 from keyscope.cli.session import session, stop
 from keyscope.stream import Since
 
-
 _WORDS: dict[str, Since] = {"beginning": "beginning", "now": "now"}
 
 

@@ -45,9 +45,8 @@ async def _events(ks: keyscope.Keyscope) -> str:
 
 
 async def _query(ks: keyscope.Keyscope) -> str:
-    keys = await ks.api_keys.list_and_count(config={"select": ["id"], "take": 0})
-    channels = await ks.sales_channels.list_and_count(config={"select": ["id"], "take": 0})
-    return f"{keys[1]} keys, {channels[1]} channels"
+    state = await ks.query.status()
+    return f"{state['state']}, position {state['position']}, {state['behind']} behind"
 
 
 _PARTS = {"nats": _nats, "commands": _commands, "events": _events, "query": _query}
