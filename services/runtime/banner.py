@@ -33,6 +33,8 @@ Ctrl-C stops it.
 def _program() -> str:
     """How the user can call this program."""
     here = Path(sys.argv[0])
+    if here.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m keyscope"
     if shutil.which("keyscope") == str(here.absolute()):
         return "keyscope"
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)

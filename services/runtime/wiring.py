@@ -12,6 +12,7 @@ import structlog
 from nats.aio.client import Client
 
 from events.subjects import Subjects
+from projections.database import versioned
 from services.commands import service as commands
 from services.query import service as query
 from services.relay import service as relay
@@ -121,7 +122,7 @@ def _event_store(settings: Settings) -> str:
 
 
 def _read_model(settings: Settings) -> Path:
-    return settings.read_model_path
+    return versioned(settings.read_model_path)
 
 
 @dataclass(frozen=True, slots=True)

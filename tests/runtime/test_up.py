@@ -1,7 +1,9 @@
 """`keyscope up`, run as a user runs it."""
 
+import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -30,6 +32,14 @@ async def link_something(url: str) -> str:
         answer = await ks.query.graph(entity="api_key", fields=["sales_channels.name"], filters={"id": key["id"]})
         name: str = answer["data"][0]["sales_channels"][0]["name"]
         return name
+
+
+async def names_of_channels(url: str) -> list[str]:
+    """What the read model has, once it has passed what this writes."""
+    async with await keyscope.connect(url) as ks:
+        await ks.api_keys.create({"title": "Last", "type": "publishable", "created_by": "user_1"})
+        answer = await ks.query.graph(entity="sales_channel", fields=["name"])
+        return [row["name"] for row in answer["data"]]
 
 
 async def test_it_serves_and_says_what_listens_where(keyscope_up: Start, tmp_path: Path) -> None:
@@ -156,18 +166,42 @@ def test_a_data_folder_that_is_none(keyscope_up: Start, tmp_path: Path) -> None:
     assert "there is a file in its place" in refused(keyscope_up(data_dir=file), Exit.NO_FILE)
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("events.db", "put it back from a backup"), ("graph.db", "delete it")])
+@pytest.mark.parametrize(("name", "remedy"), [("events*.db", "put it back from a backup"), ("graph*.db", "delete it")])
 def test_a_damaged_file(keyscope_up: Start, tmp_path: Path, name: str, remedy: str) -> None:
     keyscope_up().wait_ready().stop()
-    file = tmp_path / "up" / name
-    for journal in (file.with_name(f"{name}-wal"), file.with_name(f"{name}-shm")):
-        journal.unlink(missing_ok=True)
+    (file,) = (tmp_path / "up").glob(name)
+    for journal in (tmp_path / "up").glob(f"{name}-*"):
+        journal.unlink()
     file.write_bytes(b"no database at all, " * 1000)
 
     sentence = refused(keyscope_up(), Exit.DAMAGED)
 
     assert str(file) in sentence
     assert remedy in sentence
+
+
+def test_a_damaged_read_model_is_built_again_once_it_is_deleted(keyscope_up: Start, tmp_path: Path) -> None:
+    up = keyscope_up().wait_ready()
+    assert asyncio.run(link_something(up.url)) == "Web"
+    up.stop()
+    for file in (tmp_path / "up").glob("graph*"):
+        file.unlink()
+
+    up = keyscope_up().wait_ready()
+
+    assert asyncio.run(names_of_channels(up.url)) == ["Web"]
+
+
+def test_a_wiped_stream_is_filled_again(keyscope_up: Start, tmp_path: Path) -> None:
+    up = keyscope_up().wait_ready()
+    assert asyncio.run(link_something(up.url)) == "Web"
+    up.stop()
+    shutil.rmtree(tmp_path / "up" / "jetstream")
+
+    up = keyscope_up().wait_ready()
+
+    assert asyncio.run(link_something(up.url)) == "Web"
+    assert asyncio.run(names_of_channels(up.url)) == ["Web", "Web"]
 
 
 def test_a_wrong_setting(keyscope_up: Start) -> None:
