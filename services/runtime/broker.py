@@ -19,7 +19,7 @@ from services.runtime.process import die_with, execute, fork
 
 PID_FILE = "nats-server.pid"
 
-_LINE = re.compile(r"\[\d+\] \[(?P<level>[A-Z]{3})\] (?P<text>.*)")
+_LINE = re.compile(r"\[\d+\] \[(?P<level>[A-Z]{3})\] ?(?P<text>.*)")
 _LISTENING = re.compile(r"Listening for client connections on .*:(\d+)$")
 _LEVELS = {"INF": "debug", "WRN": "warning", "ERR": "error", "FTL": "error"}
 
