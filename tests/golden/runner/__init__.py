@@ -1,0 +1,1 @@
+"""Plays recorded cases through the public door: the client, over a real NATS, against the whole service."""
