@@ -1,10 +1,12 @@
 """Events for a subscriber with a name, who goes on where he left off: a durable pull consumer."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import OrderedDict, deque
 
+import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -44,13 +46,14 @@ class DurableSource:
         self._subjects = sorted(subjects)
         self._since: Since = since
         self._name = name
-        self._stream = Stream(connection.bus)
+        self._stream = Stream(connection)
         self._inbox = connection.nc.new_inbox()
         self._pulls = 0
         self._subscription: Subscription | None = None
         self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._in_hand: deque[Msg] = deque()
         self._left = 0
+        self._begin = 0
         self._current: Event | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._handled: OrderedDict[str, None] = OrderedDict()
@@ -73,7 +76,7 @@ class DurableSource:
             message = await self._next()
             self._left = 0 if message is None else self._left - 1
             event = None if message is None else _parsed(message.data)
-            if event is not None and event.id not in self._handled:
+            if event is not None and event.position > self._begin and event.id not in self._handled:
                 self._current = event
                 return event
             if message is not None:
@@ -90,8 +93,8 @@ class DurableSource:
             await asyncio.gather(self._keeper, return_exceptions=True)
         if self._subscription is not None and self._connection.nc.is_connected:
             await self._subscription.unsubscribe()
-            await self._tell(_NOT_HANDLED)
-            await self._connection.nc.flush()
+            with contextlib.suppress(KeyscopeError, nats.errors.Error):  # the server does it by itself, only later
+                await self._give_back()
         self._subscription = self._keeper = None
         self._in_hand.clear()
 
@@ -130,9 +133,11 @@ class DurableSource:
             "expires": int(PULL_SECONDS * _SECOND),
             "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND),
         }
-        await self._connection.nc.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{self._name}", json.dumps(request).encode(), self._pull_inbox
-        )
+        await self._connection.nc.publish(self._next_subject, json.dumps(request).encode(), self._pull_inbox)
+
+    @property
+    def _next_subject(self) -> str:
+        return f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{self._name}"
 
     @property
     def _pull_inbox(self) -> str:
@@ -161,6 +166,7 @@ class DurableSource:
         config = await self._stream.consumer(self._name)
         if config is None:
             place = await self._stream.find(self._since)
+            self._begin = place.position
             await self._stream.create_consumer(
                 self._name,
                 {
@@ -175,6 +181,13 @@ class DurableSource:
             )
         elif sorted(config.get("filter_subjects") or [config.get("filter_subject", "")]) != self._subjects:
             raise InvalidData(f"the durable name {self._name} is taken for other events; choose another")
+
+    async def _give_back(self) -> None:
+        # The server would offer the first of them to the pull request that still waits, find that nobody listens there,
+        # and put it behind the others. Asked about the consumer, it looks through its requests beforehand.
+        await self._stream.consumer(self._name)
+        await self._tell(_NOT_HANDLED)
+        await self._connection.nc.flush()
 
     async def _keep_in_hand(self) -> None:
         while True:

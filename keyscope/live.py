@@ -18,7 +18,7 @@ class LiveSource:
     def __init__(self, connection: Connection, subjects: list[str], since: Since, *, follow: bool) -> None:
         self._connection = connection
         self._since = since
-        self._stream = Stream(connection.bus)
+        self._stream = Stream(connection)
         self._queue: asyncio.Queue[Event] = asyncio.Queue(WAITING)
         self._feed = Feed(connection.nc, self._stream, subjects, self._put, caught_up=self._caught_up)
         self._follow = follow

@@ -26,8 +26,12 @@ class SalesChannels(Entities[SalesChannel]):
     async def update(
         self, target: str | list[str] | Mapping[str, Any], update: SalesChannelUpdate, **options: Unpack[CallOptions]
     ) -> Any:
-        """Change the channel with this id, or all that a selector matches (Medusa answers the first of them alone)."""
-        return await self._command("update", {**chosen(target), "update": update}, options)
+        """Change the channel with this id, those with these ids, or all that a selector matches.
+
+        Answers the channel; a list for a list of ids; for a selector the first channel or None, as Medusa does.
+        """
+        answer = await self._command("update", {**chosen(target), "update": update}, options)
+        return next(iter(answer), None) if isinstance(target, Mapping) else answer
 
     async def upsert(self, data: Mapping[str, Any] | list[Mapping[str, Any]], **options: Unpack[CallOptions]) -> Any:
         """Update those with an id, which must exist, and create the others; one in, one out, and many in, many out."""

@@ -77,7 +77,7 @@ class Storefront:
         self._loading: dict[str, asyncio.Task[PublishableKeyContext]] = {}
         self._touched: dict[str, int] = {}
         self._touched_all = 0
-        self._stream = Stream(connection.bus)
+        self._stream = Stream(connection)
         self._feed = Feed(
             connection.nc,
             self._stream,

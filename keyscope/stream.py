@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from keyscope.bus import Bus, timestamp
+from keyscope.bus import timestamp
+from keyscope.connection import Connection
 from keyscope.errors import InvalidData, NotFound, Unavailable
 from keyscope.event import Event, parse
 from keyscope.subjects import EVENTS_STREAM
@@ -36,8 +37,9 @@ class Stream:
     https://docs.nats.io/reference/reference-protocols/nats_api_reference
     """
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._bus = connection.bus
 
     async def find(self, since: Since) -> Place:
         """The place where `since` begins. Raises Unavailable without a stream, InvalidData for a wrong `since`."""
@@ -45,8 +47,8 @@ class Stream:
         if since == "beginning":
             return Place(0, 1, created)
         if since == "now":
-            newest = await self._event(last)
-            return Place(newest[1].position if newest else 0, last + 1, created)
+            # What this client has seen is past, also if the stream does not have it yet.
+            return Place(max(await self._position(last), self._connection.position), last + 1, created)
         if isinstance(since, datetime):
             instant = timestamp(since)
             return await self._search(lambda event: event.time >= instant, first, last, created)
@@ -57,9 +59,9 @@ class Stream:
     async def reach(self, position: int) -> None:
         """Wait until the stream holds what happened up to `position`. Raises Unavailable when that takes too long."""
         deadline = asyncio.get_running_loop().time() + self._bus.timeout
-        while (newest := await self.find("now")).position < position:
+        while (newest := await self._position((await self._state())[2])) < position:
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"the stream {EVENTS_STREAM} is behind: it holds position {newest.position}")
+                raise Unavailable(f"the stream {EVENTS_STREAM} is behind: it holds position {newest}")
             await asyncio.sleep(0.005)
 
     async def resume(self, place: Place) -> Place:
@@ -87,12 +89,12 @@ class Stream:
         return config
 
     async def _state(self) -> tuple[str, int, int]:
-        """When the stream was made, its first sequence and its last."""
+        """When the stream was made, its first sequence (an empty one's is told as 0, where nothing can begin) and its last."""
         try:
             info = await self._api(f"STREAM.INFO.{EVENTS_STREAM}", None)
         except NotFound:
             raise Unavailable(f"the stream {EVENTS_STREAM} is not there: has the service ever run?") from None
-        return info["created"], info["state"]["first_seq"], info["state"]["last_seq"]
+        return info["created"], max(1, info["state"]["first_seq"]), info["state"]["last_seq"]
 
     async def _search(self, wanted: Callable[[Event], bool], first: int, last: int, created: str) -> Place:
         """The place before the first wanted event. What is wanted must be so from some event on."""
@@ -105,6 +107,10 @@ class Stream:
             else:
                 first, position = found[0] + 1, found[1].position
         return Place(position, before, created)
+
+    async def _position(self, sequence: int) -> int:
+        found = await self._event(sequence)
+        return found[1].position if found else 0
 
     async def _event(self, sequence: int) -> tuple[int, Event] | None:
         """The first event at `sequence` or after it, and its own sequence."""

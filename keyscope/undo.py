@@ -100,4 +100,4 @@ async def _dismiss(rows: list[Any], send: Send) -> None:
 
 async def _restore(links: list[LinkDefinition], send: Send) -> None:
     if links:
-        await send("link.restore", links)
+        await send("link.restore", [{**link, "exactly": True} for link in links])

@@ -144,8 +144,7 @@ class Workflow:
             return None
         body = {"id": list(before), "update": update}
         data = (await self._do("sales_channel.update", body, undo.updated_channels(before, set(update))))["data"]
-        row: SalesChannel | None = data[0] if isinstance(data, list) else data
-        return row
+        return data[0]  # type: ignore[no-any-return]
 
     async def delete_sales_channels_step(self, ids: list[str]) -> None:
         """Soft-delete channels, and their links. Undone by restoring them."""

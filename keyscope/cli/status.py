@@ -40,7 +40,7 @@ async def _commands(ks: keyscope.Keyscope) -> str:
 
 
 async def _events(ks: keyscope.Keyscope) -> str:
-    place = await Stream(ks.connection.bus).find("now")
+    place = await Stream(ks.connection).find("now")
     return f"position {place.position}"
 
 

@@ -24,9 +24,7 @@ def test_error_types_and_codes_are_the_same() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["EVENTS_STREAM", "COMMAND_ID", "ACTOR", "TRACEPARENT", "ERROR"]
-)
+@pytest.mark.parametrize("name", ["EVENTS_STREAM", "COMMAND_ID", "ACTOR", "TRACEPARENT", "ERROR"])
 def test_constants_are_the_same(name: str) -> None:
     assert getattr(keyscope.subjects, name) == getattr(events.subjects, name)
 

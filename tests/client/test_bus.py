@@ -60,10 +60,13 @@ DONE = {"data": [], "position": 7, "changed": []}
 
 async def test_a_command_carries_its_id_and_who_sends_it(client: keyscope.Keyscope, other: Client) -> None:
     responder = await serve(other, COMMAND, DONE)
-    assert await client.link.create([], traceparent="00-1-2-00") == []
+    assert await client.link.create([], traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") == []
     headers = responder.requests[0].headers or {}
     assert len(headers.pop("Nats-Msg-Id")) == 26
-    assert headers == {"Keyscope-Actor": "tester", "traceparent": "00-1-2-00"}
+    assert headers == {
+        "Keyscope-Actor": "tester",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
 
 
 async def test_the_callers_command_id_is_taken(client: keyscope.Keyscope, other: Client) -> None:
@@ -155,7 +158,9 @@ async def test_strange_answers_are_unexpected(
 
 
 @pytest.mark.parametrize(
-    "body", [{"x": object()}, {"x": float("nan")}, {"x": "\ud800"}, {"x": b"bytes"}], ids=["object", "nan", "surrogate", "bytes"]
+    "body",
+    [{"x": object()}, {"x": float("nan")}, {"x": "\ud800"}, {"x": b"bytes"}],
+    ids=["object", "nan", "surrogate", "bytes"],
 )
 async def test_what_is_not_json_is_invalid(client: keyscope.Keyscope, body: Any) -> None:
     with pytest.raises(keyscope.InvalidData, match="cannot be written as JSON"):
