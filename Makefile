@@ -31,8 +31,8 @@ format: .venv/dev  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: .venv/server  ## write docs/schemas and docs/asyncapi.json anew from the models
-	$(BIN)/python -m services.runtime.contracts
+docs: .venv/server  ## write schemas, AsyncAPI and the generated parts of the reference anew
+	$(BIN)/python -m docs.generate
 
 lock: .venv/uv  ## choose the newest allowed versions of all dependencies anew
 	$(COMPILE) --upgrade --extra server --group dev --output-file requirements-dev.txt pyproject.toml

@@ -1,0 +1,1 @@
+"""The documentation; `docs.generate` writes what of it comes from the code."""
