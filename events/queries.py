@@ -59,7 +59,9 @@ class GraphQuery(BaseModel):
         description="Options of the lists that `fields` selects, by their path",
         examples=[{"sales_channels": {"filters": {"is_disabled": False}, "order": {"name": "ASC"}, "take": 10}}],
     )
-    withDeleted: bool | None = Field(default=None, description="Deleted rows too; of the entity itself, not of its relations")
+    withDeleted: bool | None = Field(
+        default=None, description="Deleted rows too; of the entity itself, not of its relations"
+    )
     throwIfKeyNotFound: bool | None = Field(default=None, description="Refuse when a row of the `id` filter is missing")
     throwIfRelationNotFound: bool | list[str] | None = Field(
         default=None, description="Refuse when a selected relation leads nowhere; or only for the services listed"

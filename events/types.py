@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 Id = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"),
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"),
 ]
 """An id: 1 to 255 characters, not blank, no control characters. Ours are a prefix and a ULID (`apk_01J…`)."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import JStream, NatsBroker, NatsMessage
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -21,8 +21,8 @@ from services.commands.command import Reply
 from services.commands.desk import Desk
 
 DURABLE = "keyscope-commands"
-BATCH = 256
-FETCH_SECONDS = 1.0
+AT_ONCE = 256
+"""Jobs in hand at once: they start in order, and those that wait together are one transaction."""
 ACK_WAIT_SECONDS = 30.0
 TRY_AGAIN_SECONDS = 1.0
 
@@ -47,9 +47,9 @@ def job_broker(client: Client, subjects: Subjects, desk: Desk) -> NatsBroker:
     broker.subscriber(
         subjects.jobs,
         stream=JStream(JOBS_STREAM, declare=False),
-        durable=DURABLE,
-        pull_sub=PullSub(batch_size=BATCH, timeout=FETCH_SECONDS, batch=True),
-        config=ConsumerConfig(ack_wait=ACK_WAIT_SECONDS, max_ack_pending=4 * BATCH),
+        queue=DURABLE,
+        config=ConsumerConfig(ack_wait=ACK_WAIT_SECONDS, max_ack_pending=AT_ONCE),
+        max_workers=AT_ONCE,
         ack_policy=AckPolicy.MANUAL,
         decoder=_undecoded,
         title="jobs",
@@ -63,7 +63,7 @@ async def _undecoded(message: Any) -> Any:
 
 
 class Jobs:
-    """Carries out batches of jobs."""
+    """Carries out jobs."""
 
     def __init__(self, broker: NatsBroker, subjects: Subjects, desk: Desk) -> None:
         self._broker = broker
@@ -72,11 +72,8 @@ class Jobs:
         self._skip = len(subjects.jobs) - 1
 
     async def carry_out(self, _: Any, message: NatsMessage) -> None:
-        """Hand in a batch, and settle each job when it is answered."""
-        raw: Any = message.raw_message
-        await asyncio.gather(*(self._one(job) for job in (raw if isinstance(raw, list) else [raw])))
-
-    async def _one(self, job: Msg) -> None:
+        """Hand in a job, and settle it when it is answered."""
+        job = message.raw_message
         command_id = (job.headers or {}).get(COMMAND_ID) or _id_of(job)
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._desk.receive(

@@ -6,7 +6,9 @@ continuation in, and whoever is refused looks again.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 import structlog
 from nats.errors import Error as NatsError
@@ -17,7 +19,7 @@ from services.store.application import Store
 
 BATCH = 2_000
 LOOK_AGAIN_SECONDS = 2.0
-"""Wake-ups are pushed. This is for one that was lost, and for a stream that was wiped while nothing happened."""
+"""Wake-ups are pushed. This is for one that was lost, and for a stream that somebody wiped or cut meanwhile."""
 PAUSE_SECONDS = 0.2
 
 log = structlog.get_logger(__name__)
@@ -30,16 +32,18 @@ class Relay:
     store: Store
     stream: EventStream
     wake: asyncio.Event
+    stopping: asyncio.Event
+    look_at: float = 0.0
+    """When to look at the stream again."""
 
     async def run(self) -> None:
-        """Relay until cancelled."""
+        """Relay until `stopping` is set (and `wake`, to see it) or until cancelled.
+
+        Cancelling alone is not enough: Python 3.11's asyncio.wait_for, which nats-py uses, can swallow it.
+        """
         end: End | None = None
-        whole = False
-        while True:
+        while not self.stopping.is_set():
             try:
-                if not whole:
-                    await self._refill_if_torn()
-                    whole = True
                 end = await self._follow(end)
             except Fenced as fenced:
                 log.info("the stream ends elsewhere than expected; looking again", reason=str(fenced))
@@ -51,24 +55,28 @@ class Relay:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _follow(self, end: End | None) -> End:
-        """Append what is stored after `end`, then wait to be woken. Returns where the stream ends then."""
-        end = end or await self.stream.end()
+        """Append what is stored after `end`, or wait to be woken. Returns where the stream ends then."""
+        if end is None or monotonic() >= self.look_at:
+            await self._look(end)
+            end = await self.stream.end()
         rows = await asyncio.to_thread(self.store.recorder.notifications, end.position, BATCH)
         if rows:
             return await self.stream.append(end, rows)
-        try:
-            await asyncio.wait_for(self.wake.wait(), LOOK_AGAIN_SECONDS)
-        except TimeoutError:
-            now = await self.stream.end()
-            if now != end:
-                raise Fenced(f"it ends at {now}, not at {end}") from None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(self.look_at - monotonic(), 0)):
+                await self.wake.wait()
         self.wake.clear()
         return end
 
-    async def _refill_if_torn(self) -> None:
-        """A stream that lacks its beginning, or has holes, cannot be mended in order: it is emptied and filled anew."""
+    async def _look(self, end: End | None) -> None:
+        """See whether the stream is what it should be. One that is torn is emptied, and then filled anew.
+
+        A stream that lacks its beginning, or has holes, cannot be mended in order.
+        """
         first = await asyncio.to_thread(self.store.recorder.notifications, 0, 1)
-        first_id = decode(first[0][2]).id if first else None
-        if not await self.stream.is_whole(first_id):
+        if not await self.stream.is_whole(decode(first[0][2]).id if first else None):
             log.warning("the stream is torn: emptying it, and filling it from the event store")
             await self.stream.purge()
+        elif end is not None and end != await self.stream.end():
+            log.warning("the stream was changed behind the relay's back: going on from where it ends now")
+        self.look_at = monotonic() + LOOK_AGAIN_SECONDS

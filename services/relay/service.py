@@ -39,11 +39,12 @@ async def serve(
         wake.set()
 
     await client.subscribe(subjects.wake, cb=woken)
-    relay = Relay(opened, EventStream(client, js, subjects, source), wake)
+    relay = Relay(opened, EventStream(client, js, subjects, source), wake, stopping)
     relaying = asyncio.create_task(relay.run())
     stop = asyncio.create_task(stopping.wait())
     ready()
     await asyncio.wait((relaying, stop), return_when=asyncio.FIRST_COMPLETED)
+    wake.set()
     for task in (relaying, stop):
         task.cancel()
     await asyncio.gather(stop, return_exceptions=True)

@@ -10,7 +10,7 @@ from nats.js.errors import APIError
 from events.catalog import EVENTS
 from events.envelope import decode, published, without_private
 from events.subjects import COMMAND_ID as MESSAGE_ID
-from events.subjects import EVENTS_STREAM, Subjects
+from events.subjects import EVENTS_STREAM, PREVIOUS_POSITION, Subjects
 
 EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
 CONFIRM_EVERY = 500
@@ -37,6 +37,7 @@ class EventStream:
         self._js = js
         self._subjects = subjects
         self._source = source
+        self._first: int | None = None  # the sequence number at which the store's first event was seen
 
     async def end(self) -> End:
         """Where the stream ends now; position 0 when it is empty."""
@@ -47,14 +48,19 @@ class EventStream:
         return End(state.last_seq, _position(last))
 
     async def is_whole(self, first_event_id: str | None) -> bool:
-        """Whether the stream begins with the store's first event and has no holes."""
+        """Whether the stream begins with the store's first event and has no holes. An empty one is whole."""
         state = (await self._js.stream_info(EVENTS_STREAM)).state
         if not state.messages:
             return True
         if state.messages != state.last_seq - state.first_seq + 1:
             return False
+        if state.first_seq == self._first:
+            return True
         first = await self._js.get_msg(EVENTS_STREAM, state.first_seq)
-        return decode(first.data or b"").id == first_event_id
+        if decode(first.data or b"").id != first_event_id:
+            return False
+        self._first = state.first_seq
+        return True
 
     async def purge(self) -> None:
         """Empty the stream; sequence numbers go on."""
@@ -63,23 +69,22 @@ class EventStream:
     async def append(self, end: End, rows: list[tuple[int, str, bytes]]) -> End:
         """Add events, (position, topic, stored text) in order, right after `end`. Returns the new end.
 
-        Each message expects the one before it as the stream's last, so the acknowledgement of the last message of a
-        run confirms the whole run. Raises Fenced when the stream ends elsewhere, NatsError when it cannot be told.
+        Every message tells the position of the one before it, so that no reader can miss one without noticing. Each
+        expects the one before it as the stream's last, so the acknowledgement of the last message of a run confirms
+        the whole run. Raises Fenced when the stream ends elsewhere, NatsError when it cannot be told.
         """
         for start in range(0, len(rows), CONFIRM_EVERY):
             end = await self._append_run(end, rows[start : start + CONFIRM_EVERY])
         return end
 
     async def _append_run(self, end: End, rows: list[tuple[int, str, bytes]]) -> End:
-        sequence = end.sequence
+        sequence, previous = end.sequence, end.position
         for position, topic, stored in rows[:-1]:
-            subject, text, id = self._message(position, topic, stored)
-            headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence)}
+            subject, text, headers = self._message(position, topic, stored, sequence, previous)
             await self._client.publish(subject, text, headers=headers)
-            sequence += 1
+            sequence, previous = sequence + 1, position
         position, topic, stored = rows[-1]
-        subject, text, id = self._message(position, topic, stored)
-        headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence)}
+        subject, text, headers = self._message(position, topic, stored, sequence, previous)
         try:
             ack = await self._js.publish(subject, text, timeout=CONFIRM_SECONDS, stream=EVENTS_STREAM, headers=headers)
         except APIError as error:
@@ -88,8 +93,10 @@ class EventStream:
             raise Fenced(f"expected sequence {sequence + 1}, the stream gave {ack.seq}")
         return End(ack.seq, position)
 
-    def _message(self, position: int, topic: str, stored: bytes) -> tuple[str, bytes, str]:
-        """(subject, published text, event id)."""
+    def _message(
+        self, position: int, topic: str, stored: bytes, sequence: int, previous: int
+    ) -> tuple[str, bytes, dict[str, str]]:
+        """(subject, published text, headers)."""
         name = topic.rpartition(":")[0]
         if EVENTS[name].private:
             stored = without_private(stored)
@@ -97,7 +104,8 @@ class EventStream:
         id = _between(stored, b'"id":"', b'"')
         ids = _between(stored, b'"subject":"', b'"')
         subject = f"{self._subjects.prefix}.evt.{name}.{ids.replace('/', '.')}"
-        return subject, published(stored, position=position, source=self._source), id
+        headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence), PREVIOUS_POSITION: str(previous)}
+        return subject, published(stored, position=position, source=self._source), headers
 
 
 def _between(text: bytes, start: bytes, end: bytes) -> str:

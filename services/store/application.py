@@ -59,14 +59,17 @@ class Store:
         self.recorder.datastore.close()
 
 
-def open_store(url: str) -> Store:
-    """Open the event store that `url` names, `sqlite:///path/to/file`, and create what is missing.
+SCHEME = "sqlite:///"
 
-    Raises ValueError for another scheme, sqlite3.DatabaseError for a damaged file.
+
+def open_store(url: str) -> Store:
+    """Open the event store at `url`, `sqlite:///` and the path of a file, and create what is missing.
+
+    Raises ValueError for another scheme, an error of sqlite3 or of the library for a damaged file.
     """
-    scheme, separator, path = url.partition("://")
-    if scheme != "sqlite" or not separator or not path:
-        raise ValueError(f"not an event store: {url!r}; give sqlite:///path/to/file")
+    path = url.removeprefix(SCHEME)
+    if not url.startswith(SCHEME) or not path:
+        raise ValueError(f"not an event store: {url!r}; give {SCHEME}path/to/file")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     recorder = SQLiteStore(Datastore(path))
     recorder.create_table()

@@ -1,0 +1,178 @@
+"""The write service through restarts, beside a replica, under overload, and with much to sweep."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from services.commands import sweeps, writer
+from tests.commands.conftest import Requests, all_events
+from tests.support.nats import Nats
+from tests.support.service import Service
+
+KEY = {"id": "apk_1", "title": "K", "type": "publishable", "created_by": "ann"}
+CHANNEL = {"id": "sc_1", "name": "W"}
+PAIR = {"api_key": {"api_key_id": "apk_1"}, "sales_channel": {"sales_channel_id": "sc_1"}}
+
+
+async def test_a_command_repeated_after_a_restart(write_side: Service, requests: Requests) -> None:
+    await requests.send("api_key.create", KEY)
+    await requests.send("sales_channel.create", CHANNEL)
+    first = await requests.send("link.create", PAIR, **{"Nats-Msg-Id": "once"})
+    await requests.send("link.dismiss", PAIR)
+    await write_side.stop()
+    await write_side.start("commands", "relay")
+    assert await requests.send("link.create", PAIR, **{"Nats-Msg-Id": "once"}) == first
+    assert (await requests.send("link.dismiss", PAIR))["data"] == []
+
+
+async def test_jobs_published_while_the_service_is_down(write_side: Service, client: Client) -> None:
+    await write_side.stop()
+    js = client.jetstream(timeout=10)
+    bodies = [("api_key.create", KEY), ("sales_channel.create", CHANNEL), ("link.create", PAIR)]
+    for number, (name, body) in enumerate(bodies):
+        headers = {"Nats-Msg-Id": f"job-{number}"}
+        await js.publish(f"keyscope.job.{name}", json.dumps(body).encode(), headers=headers)
+    outcomes = await client.subscribe("keyscope.outcome.>")
+    await write_side.start("commands", "relay")
+    seen = [await outcomes.next_msg(timeout=10) for _ in bodies]
+    assert [outcome.subject for outcome in seen] == [f"keyscope.outcome.job-{number}" for number in range(3)]
+    assert all(b'"data"' in outcome.data for outcome in seen)
+    assert [event["type"] for event in await all_events(client, 3)] == [
+        "keyscope.api_key.created",
+        "keyscope.sales_channel.created",
+        "keyscope.link.created",
+    ]
+
+
+async def test_two_replicas_on_one_store(write_side: Service, nats_server: Nats, requests: Requests) -> None:
+    """Each may hold a stale aggregate; the rules hold all the same, and nothing is lost."""
+    other = Service(nats_server.url, write_side.settings.data_dir)
+    await other.start("commands")
+    await requests.send("api_key.create", KEY)
+    await requests.send("sales_channel.create", [{"id": f"sc_{n}", "name": "W"} for n in range(40)])
+
+    def linking(number: int) -> dict[str, Any]:
+        return {"api_key": {"api_key_id": "apk_1"}, "sales_channel": {"sales_channel_id": f"sc_{number % 40}"}}
+
+    replies = await asyncio.gather(*(requests.send("link.create", linking(number)) for number in range(120)))
+    assert all("data" in reply for reply in replies), replies
+    assert sum(len(reply["changed"]) for reply in replies) == 40
+    assert len({reply["data"][0]["id"] for reply in replies}) == 40
+
+    both = await asyncio.gather(
+        requests.send("sales_channel.delete", "sc_1"), *(requests.send("link.create", linking(1)) for _ in range(10))
+    )
+    assert "data" in both[0]
+    for _ in range(10):
+        assert (await requests.send("link.create", linking(1)))["error"]["type"] == "not_found"
+
+    taken = await asyncio.gather(
+        *(requests.send("sales_channel.create", {"id": "web", "name": "w"}) for _ in range(20))
+    )
+    assert sum("data" in reply for reply in taken) == 1
+    assert {reply["error"]["type"] for reply in taken if "error" in reply} == {"duplicate_error"}
+
+    same = {"Nats-Msg-Id": "same"}
+    once = await asyncio.gather(*(requests.send("sales_channel.create", {"name": "w"}, **same) for _ in range(20)))
+    assert all(reply == once[0] for reply in once)
+    await other.stop()
+
+
+async def test_a_failing_command_fails_alone(requests: Requests) -> None:
+    await requests.send("api_key.create", KEY)
+    await requests.send("sales_channel.create", CHANNEL)
+    bad = {"api_key": {"api_key_id": "apk_1"}, "sales_channel": {"sales_channel_id": "sc_nope"}}
+    replies = await asyncio.gather(
+        *(requests.send("link.create", [PAIR, bad] if number % 2 else PAIR) for number in range(20))
+    )
+    assert [("error" in reply) for reply in replies] == [bool(number % 2) for number in range(20)]
+    assert sum(len(reply.get("changed", ())) for reply in replies) == 1
+
+
+async def test_sweeping_many_links_goes_on_after_a_restart(
+    write_side: Service, requests: Requests, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "STEP", 7)
+    await requests.send("sales_channel.create", CHANNEL)
+    keys = (await requests.send("api_key.create", [{k: v for k, v in KEY.items() if k != "id"}] * 100))["data"]
+    pairs = [{**PAIR, "api_key": {"api_key_id": key["id"]}} for key in keys]
+    await requests.send("link.create", pairs)
+    await requests.send("sales_channel.soft_delete", "sc_1")
+    await write_side.stop()
+    await write_side.start("commands", "relay")
+    await requests.send("sales_channel.restore", "sc_1")
+    await write_side.stop()
+    await write_side.start("commands", "relay")
+    events = (await all_events(client, 1 + 100 + 100 + 1 + 100 + 1 + 100))[201:]
+    deleted, restored = (
+        next(event for event in events if event["type"] == f"keyscope.sales_channel.{what}")
+        for what in ("deleted", "restored")
+    )
+    gone = [event for event in events if event["type"] == "keyscope.link.dismissed"]
+    back = [event for event in events if event["type"] == "keyscope.link.created"]
+    assert {event["data"]["publishable_key_id"] for event in gone} == {key["id"] for key in keys}
+    assert {event["cause"] for event in gone} == {deleted["id"]}
+    assert {event["data"]["deleted_at"] for event in gone} == {deleted["data"]["deleted_at"]}
+    assert {event["cause"] for event in back} == {restored["id"]}
+    assert len(gone) == len(back) == 100
+    assert len(events) == 202
+
+
+async def test_a_full_queue_refuses_and_recovers(
+    requests: Requests, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "QUEUE_LIMIT", 5)
+    monkeypatch.setattr(writer, "BATCH_COMMANDS", 1)
+    replies = await asyncio.gather(*(requests.send("sales_channel.create", {"name": "W"}) for _ in range(300)))
+    refused = [reply["error"] for reply in replies if "error" in reply]
+    assert refused
+    assert {error["type"] for error in refused} == {"unavailable"}
+    assert all(error["retry_after_ms"] > 0 for error in refused)
+    assert "data" in await requests.send("sales_channel.create", {"name": "W"})
+    assert len(await all_events(client)) == 301 - len(refused)
+
+
+async def test_what_was_received_before_a_stop_is_answered(write_side: Service, requests: Requests) -> None:
+    waiting = [asyncio.create_task(requests.send("sales_channel.create", {"name": "W"})) for _ in range(200)]
+    await asyncio.sleep(0.02)
+    await write_side.stop()
+    replies = await asyncio.gather(*waiting, return_exceptions=True)
+    await write_side.start("commands", "relay")
+    answered = [reply for reply in replies if isinstance(reply, dict)]
+    assert all("data" in reply for reply in answered)
+    assert answered
+
+
+async def test_a_full_disk_is_answered_and_nothing_is_half_done(
+    write_side: Service, requests: Requests, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from services.store.sqlite import SQLiteStore
+
+    async def set_limit(pages: int) -> None:
+        insert = SQLiteStore.insert_batch
+
+        def limited(self: Any, *arguments: Any) -> Any:
+            with self.datastore.transaction(commit=False) as cursor:
+                cursor.execute(f"PRAGMA max_page_count={pages}")
+            return insert(self, *arguments)
+
+        monkeypatch.setattr(SQLiteStore, "insert_batch", limited)
+
+    await requests.send("api_key.create", KEY)
+    await set_limit(1)  # SQLite keeps at least what is there: no page more
+    big = [{"name": "W" * 5_000} for _ in range(200)]
+    refused = await requests.send("sales_channel.create", big, **{"Nats-Msg-Id": "big"})
+    assert refused["error"]["type"] == "unavailable"
+    monkeypatch.undo()
+    await set_limit(1_000_000)
+    done = await requests.send("sales_channel.create", big, **{"Nats-Msg-Id": "big"})
+    assert len(done["data"]) == 200
+    assert len(await all_events(client, 201)) == 201
+
+
+def test_the_store_is_in_the_data_folder(write_side: Service) -> None:
+    assert (Path(write_side.settings.data_dir) / "events.db").exists()
