@@ -76,7 +76,7 @@ def _validated(adapter: TypeAdapter[Any], body: bytes) -> Any:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
     fields = [".".join(map(str, problem["loc"]))[:200] for problem in problems[:MAX_PROBLEMS]]
-    texts = [f"{field or 'body'}: {problem['msg'][:300]}" for field, problem in zip(fields, problems, strict=False)]
+    texts = [f"{field or 'body'}: {problem['msg'].removeprefix('Value error, ')[:300]}" for field, problem in zip(fields, problems, strict=False)]
     if len(problems) > MAX_PROBLEMS:
         texts.append(f"and {len(problems) - MAX_PROBLEMS} more")
     raise InvalidData("; ".join(texts), fields=[field for field in fields if field])

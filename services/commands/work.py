@@ -1,5 +1,6 @@
 """The work on one batch: the aggregates it touches, and the events that it will store."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from events.base import Event
@@ -115,6 +116,18 @@ class Work:
             raise NotFound(f"SalesChannel with id: {id} was not found", ids=[id])
         return channel
 
+    def living_keys(self, ids: Iterable[str]) -> list[ApiKey]:
+        """The keys with these ids, none of them deleted. Raises NotFound, naming all that are missing, as Medusa does."""
+        keys = {id: self.find_key(id) for id in ids}
+        _none_missing("ApiKey", [id for id, key in keys.items() if key is None or not key.alive])
+        return [key for key in keys.values() if key]
+
+    def living_channels(self, ids: Iterable[str]) -> list[SalesChannel]:
+        """The channels with these ids, none of them deleted. Raises NotFound, naming all that are missing."""
+        channels = {id: self.find_channel(id) for id in ids}
+        _none_missing("SalesChannel", [id for id, channel in channels.items() if channel is None or not channel.alive])
+        return [channel for channel in channels.values() if channel]
+
     def create(self, event: Event) -> Aggregate:
         """A new aggregate begins with this event."""
         aggregate = _new(event.aggregate_id, event)
@@ -142,6 +155,11 @@ class Work:
         self.events.append(Recorded(aggregate.id, aggregate.version, event, self.now, rendered))
         self.changed.append(event.id)  # type: ignore[attr-defined]
         return event_id(aggregate.id, aggregate.version)
+
+
+def _none_missing(model: str, missing: list[str]) -> None:
+    if missing:
+        raise NotFound(f'{model} with id "{", ".join(missing)}" not found', ids=missing)
 
 
 def _new(id: str, event: Event) -> Aggregate:

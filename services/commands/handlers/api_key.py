@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from events.base import Event
-from events.commands import NewKey, RevokeKeys, UpdateKeys, UpsertKey
+from events.commands import KeyChange, NewKey, RevokeKeys, UpdateKeys, UpsertKey
 from events.errors import DuplicateError, InvalidData, NotAllowed
 from services.commands.command import Command, Result
 from services.commands.work import Work
@@ -43,13 +43,14 @@ def _create(work: Work, new: NewKey, token: Token) -> tuple[ApiKey, Token]:
 def update(work: Work, command: Command) -> Result:
     """Change titles: by id the answer is the key, by several ids or a selector the keys."""
     body: UpdateKeys = command.body
-    rows = [_retitle(work, id, body.update.title) for id in command.prepared.ids]
+    rows = [_retitle(work, key, body.update) for key in work.living_keys(command.prepared.ids)]
     return Result(rows[0] if isinstance(body.id, str) else rows)
 
 
-def _retitle(work: Work, id: str, title: str | None) -> dict[str, Any]:
-    key = work.key(id)
-    event = key.retitle(title, work.now)
+def _retitle(work: Work, key: ApiKey, change: KeyChange) -> dict[str, Any]:
+    if change.title is None and "title" in change.model_fields_set:
+        raise InvalidData("Cannot set field 'title' of Api key to null", fields=["title"])
+    event = key.retitle(change.title, work.now)
     if event:
         work.record(key, event)
     return key.as_json()
@@ -61,7 +62,8 @@ def upsert(work: Work, command: Command) -> Result:
     items: list[UpsertKey] = command.body if many else [command.body]
     new = [_as_new(item) for item in items if item.id is None]
     made = [_create(work, item, token) for item, token in zip(new, command.prepared.tokens, strict=True)]
-    updated = [_retitle(work, item.id, item.title) for item in items if item.id is not None]
+    old = {item.id: item for item in items if item.id is not None}
+    updated = [_retitle(work, key, old[key.id]) for key in work.living_keys(old)]
     shown = [{**key.as_json(), "token": token.raw} for key, token in made] + updated
     kept = [key.as_json() for key, _ in made] + updated
     return Result(shown, kept) if many else Result(shown[0], kept[0])
@@ -77,15 +79,15 @@ def _as_new(item: UpsertKey) -> NewKey:
 def revoke(work: Work, command: Command) -> Result:
     """Revoke keys, now or in some seconds: by id the answer is the key, else the keys. All or none."""
     body: RevokeKeys = command.body
-    by = body.revoke.revoked_by if body.revoke.revoked_by is not None else work.context.actor
-    if by is None:
+    by = body.revoke.revoked_by or work.context.actor
+    if not by:
         raise InvalidData("You must provide a revoked_by field when revoking a key.", fields=["revoked_by"])
     seconds = body.revoke.revoke_in or 0
     at = later(work.now, seconds) if seconds > 0 else work.now
-    keys = [work.key(id) for id in command.prepared.ids]
+    keys = work.living_keys(command.prepared.ids)
     again = [key.id for key in keys if key.type == "secret" and key.revoked_at is not None]
     if again:
-        raise NotAllowed(f"There are {len(again)} secret keys that are already revoked: {', '.join(again)}", ids=again)
+        raise InvalidData(f"There are {len(again)} secret keys that are already revoked.", ids=again)
     for key in keys:
         work.record(key, key.revoke(by, at, work.now))
     rows = [key.as_json() for key in keys]
@@ -104,11 +106,12 @@ def delete(work: Work, command: Command) -> Result:
 
 
 def soft_delete(work: Work, command: Command) -> Result:
-    """Delete keys; `withDeleted` still shows them."""
-    ids = list(command.prepared.ids)
-    for id in ids:
-        _delete(work, work.key(id), permanent=False)
-    return Result({"api_key_id": ids, "publishable_key_id": ids})
+    """Delete keys; `withDeleted` still shows them. The answer names those that were there."""
+    keys = [key for key in map(work.key, command.prepared.ids) if key.alive]
+    for key in keys:
+        _delete(work, key, permanent=False)
+    ids = [key.id for key in keys]
+    return Result({"api_key_id": ids, "publishable_key_id": ids} if ids else {})
 
 
 def _delete(work: Work, key: ApiKey, *, permanent: bool) -> None:

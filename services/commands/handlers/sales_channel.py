@@ -3,7 +3,7 @@
 from typing import Any
 
 from events.commands import ChannelChange, NewChannel, UpdateChannels, UpsertChannel
-from events.errors import DuplicateError, InvalidData, NotFound
+from events.errors import DuplicateError, InvalidData
 from services.commands.command import Command, Result
 from services.commands.sweeps import begin_sweep
 from services.commands.work import Work
@@ -29,12 +29,14 @@ def _create(work: Work, new: NewChannel) -> dict[str, Any]:
 def update(work: Work, command: Command) -> Result:
     """Change channels: by id the answer is the channel, by several ids or a selector the channels."""
     body: UpdateChannels = command.body
-    rows = [_update(work, id, body.update) for id in command.prepared.ids]
+    rows = [_update(work, channel, body.update) for channel in work.living_channels(command.prepared.ids)]
     return Result(rows[0] if isinstance(body.id, str) else rows)
 
 
-def _update(work: Work, id: str, change: ChannelChange) -> dict[str, Any]:
-    channel = work.channel(id)
+def _update(work: Work, channel: SalesChannel, change: ChannelChange) -> dict[str, Any]:
+    for name in ("name", "is_disabled"):
+        if name in change.model_fields_set and getattr(change, name) is None:
+            raise InvalidData(f"Cannot set field '{name}' of Sales channel to null", fields=[name])
     event = channel.update(change, work.now)
     if event:
         work.record(channel, event)
@@ -46,7 +48,8 @@ def upsert(work: Work, command: Command) -> Result:
     many = isinstance(command.body, list)
     items: list[UpsertChannel] = command.body if many else [command.body]
     created = [_create(work, _as_new(item)) for item in items if item.id is None]
-    updated = [_upsert(work, item.id, item) for item in items if item.id is not None]
+    old = {item.id: item for item in items if item.id is not None}
+    updated = [_update(work, channel, old[channel.id]) for channel in work.living_channels(old)]
     rows = created + updated
     return Result(rows if many else rows[0])
 
@@ -57,12 +60,6 @@ def _as_new(item: UpsertChannel) -> NewChannel:
     return NewChannel(**{**item.model_dump(exclude_unset=True), "is_disabled": bool(item.is_disabled)})
 
 
-def _upsert(work: Work, id: str, item: UpsertChannel) -> dict[str, Any]:
-    if work.find_channel(id) is None:
-        raise NotFound(f'SalesChannel with id "{id}" not found', ids=[id])
-    return _update(work, id, item)
-
-
 def delete(work: Work, command: Command) -> Result:
     """Delete channels out of every answer."""
     _delete(work, command.prepared.ids, permanent=True)
@@ -70,17 +67,21 @@ def delete(work: Work, command: Command) -> Result:
 
 
 def soft_delete(work: Work, command: Command) -> Result:
-    """Delete channels; `withDeleted` still shows them."""
-    _delete(work, command.prepared.ids, permanent=False)
-    return Result({"sales_channel_id": list(command.prepared.ids)})
+    """Delete channels; `withDeleted` still shows them. The answer names those that were there."""
+    ids = _delete(work, command.prepared.ids, permanent=False)
+    return Result({"sales_channel_id": ids} if ids else {})
 
 
-def _delete(work: Work, ids: tuple[str, ...], *, permanent: bool) -> None:
+def _delete(work: Work, ids: tuple[str, ...], *, permanent: bool) -> list[str]:
+    """The ids of those that were there."""
+    gone = []
     for id in ids:
         channel = work.channel(id)
         event = channel.delete(work.now, permanent=permanent)
         if event:
             begin_sweep(work, channel.id, "dismiss", work.record(channel, event))
+            gone.append(id)
+    return gone
 
 
 def restore(work: Work, command: Command) -> Result:
