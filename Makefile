@@ -19,7 +19,7 @@ demo: .venv/server  ## play the story against a service of its own, on a free po
 	@$(BIN)/keyscope up --temporary -- $(BIN)/keyscope demo
 
 test: .venv/dev  ## run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -q -n auto
 
 check: .venv/dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check

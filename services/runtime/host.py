@@ -24,44 +24,57 @@ class Parent:
 
     life: int
     """The reading end of a pipe in which nothing is ever written: its end is the supervisor's."""
+    failed: Callable[[Failure], None]
+    """To be told at once why this process is going to end."""
     died: Callable[[], None]
-    """What to do then, besides stopping."""
+    """What to do when the supervisor is gone, besides stopping."""
 
 
 def run(names: Sequence[str], settings: Settings, *, ready: Callable[[], None], parent: Parent | None = None) -> None:
-    """Run the services called `names` until SIGTERM or SIGINT, or until the parent dies; a second SIGINT kills.
+    """Run the services called `names` until SIGTERM or SIGINT, until one of them fails, or until the parent dies.
 
-    `ready` is called once, when all of them serve. Draining takes at most the `drain_seconds` of the settings, then
-    SIGALRM ends the process. Raises Failure for what the user has to mend, and anything else for a bug.
+    `ready` is called once, when all of them serve. However it ends, they are asked to drain; that takes at most the
+    `drain_seconds` of the settings, then SIGALRM ends the process. A second SIGINT interrupts it.
+    Raises Failure for what the user has to mend, and anything else for a bug.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Host(names, settings, ready).run(parent))
+        runner.run(_Host(names, settings, ready, parent).run())
+    signal.alarm(0)
 
 
 class _Host:
-    def __init__(self, names: Sequence[str], settings: Settings, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, names: Sequence[str], settings: Settings, ready: Callable[[], None], parent: Parent | None
+    ) -> None:
         self._names = names
         self._settings = settings
         self._ready = ready
+        self._parent = parent
         self._waiting = set(names)
         self._stopping = asyncio.Event()
-        self._lost: asyncio.Queue[Exception] = asyncio.Queue()
 
-    async def run(self, parent: Parent | None) -> None:
-        """Serve until stopped."""
+    async def run(self) -> None:
+        """Serve until it ends. No service is cancelled: connecting to NATS is not proof against that (nats-py 2.16)."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, self._settings.drain_seconds)
-        if parent is not None:
-            loop.add_reader(parent.life, self._orphaned, parent)
-        context = Context(self._settings, self._stopping, self._lost.put_nowait)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                watch = tasks.create_task(self._fail_when_lost())
-                await asyncio.wait([tasks.create_task(self._serve(name, context), name=name) for name in self._names])
-                watch.cancel()
-        except* Failure as failures:
-            raise failures.exceptions[0] from None
+        loop.add_signal_handler(signal.SIGTERM, self._stop, self._settings.drain_seconds)
+        if self._parent is None:
+            loop.add_signal_handler(signal.SIGINT, self._stop, self._settings.drain_seconds)
+        else:
+            loop.add_reader(self._parent.life, self._orphaned, self._parent)
+        lost: asyncio.Future[None] = loop.create_future()
+
+        def lose(error: Exception) -> None:
+            if not lost.done():
+                lost.set_exception(error)
+
+        context = Context(self._settings, self._stopping, lose)
+        services = [asyncio.create_task(self._serve(name, context), name=name) for name in self._names]
+        await asyncio.wait((lost, *services), return_when=asyncio.FIRST_COMPLETED)
+        self._stop(self._settings.drain_seconds)
+        await asyncio.wait(services)
+        for ended in (*services, lost):
+            if ended.done():
+                ended.result()
 
     async def _serve(self, name: str, context: Context) -> None:
         service = SERVICES[name]
@@ -69,7 +82,11 @@ class _Host:
             await service.serve(context, lambda: self._one_ready(name))
         except Exception as error:
             failure = explain(error, database=service.database(self._settings), remedy=service.remedy)
-            raise failure or error from error
+            if failure is None:
+                raise
+            if self._parent is not None:
+                self._parent.failed(failure)
+            raise failure from error
         if not self._stopping.is_set():
             raise RuntimeError(f"the service {name} ended by itself")
         log.debug("stopped", service=name)
@@ -79,9 +96,6 @@ class _Host:
         self._waiting.discard(name)
         if not self._waiting:
             self._ready()
-
-    async def _fail_when_lost(self) -> None:
-        raise await self._lost.get()
 
     def _stop(self, drain_seconds: int) -> None:
         if not self._stopping.is_set():

@@ -45,11 +45,14 @@ class Services:
         from services.runtime import host  # the supervisor needs no event loop
 
         structlog.contextvars.bind_contextvars(process=self.name)
-        parent = host.Parent(self._life[0], lambda: stop_orphan(self._settings.data_dir))
+        parent = host.Parent(
+            life=self._life[0],
+            failed=lambda failure: _tell(pipe, {"exit": failure.exit, "sentence": str(failure)}),
+            died=lambda: stop_orphan(self._settings.data_dir),
+        )
         try:
             host.run(self._services, self._settings, ready=lambda: _tell(pipe, {}), parent=parent)
         except Failure as failure:
-            _tell(pipe, {"exit": failure.exit, "sentence": str(failure)})
             return failure.exit
         except Exception:
             log.exception("crashed")
