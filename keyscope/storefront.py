@@ -49,7 +49,7 @@ class _Entry:
         self.context = context
         self.api_key_id = api_key_id
         self.revoked_at = revoked_at
-        self.used = True
+        self.used = False
 
 
 class Storefront:
