@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from projections import ordering, values
+from projections.by_link import ByLink, keys_of_channels
 from projections.conditions import asks_for_deleted, condition
 from projections.model import ENTITIES, Entity, Relation
 from projections.ordering import Term
@@ -21,6 +22,7 @@ from projections.values import Bound
 
 _PIECES = list[tuple[bool, str]]
 _COUNTED = ("api_key", "sales_channel")
+_DATA = "'{\"data\":['||coalesce(group_concat(o,','),'')||']'"
 
 
 @dataclass(slots=True)
@@ -64,24 +66,40 @@ class _Compiler:
         self._used: set[tuple[str, ...]] = set()
 
     def answer(self, entity: Entity, selection: Selection, shape: Shape) -> Statement:
+        by_link = keys_of_channels(shape, self._scope)
+        if by_link is not None:
+            sql = self._answer_by_link(entity, selection, shape, by_link)
+        elif shape.part.after is not None:
+            sql = self._page(entity, selection, shape)
+        else:
+            inner = self._inner(entity, selection, shape)
+            sql = f"SELECT CAST({_DATA}{self._metadata(entity, shape)}||'}}' AS BLOB) FROM ({inner})"
+        self._all_used()
+        return Statement(sql, self._scope.parameters)
+
+    def _answer_by_link(self, entity: Entity, selection: Selection, shape: Shape, by_link: ByLink) -> str:
+        outer = self._scope.alias()
+        keys = f"{by_link.keys}{self._cut(shape.part, self._scope, 'pagination')}"
+        return (
+            f"{by_link.before}SELECT CAST({_DATA}{self._metadata(entity, shape, by_link.count)}||'}}' AS BLOB)"
+            f" FROM (SELECT {self._object(selection, outer, ())} AS o FROM ({keys}) AS chosen"
+            f" CROSS JOIN {entity.table} AS {outer} ON {outer}.id = chosen.id)"
+        )
+
+    def _inner(self, entity: Entity, selection: Selection, shape: Shape) -> str:
+        """The objects of the answer, in order; for keyset pagination with their cursors and numbers."""
         scope, part = self._scope, shape.part
         alias = scope.alias()
         where = [scope.visible(entity, alias), condition(scope, entity, alias, shape.filters, "filters")]
         terms = _total(ordering.terms(scope, entity, alias, part.order, "pagination.order"), alias)
         if part.after:
             where.append(self._after(terms, part.after))
-        simple = not part.order and not (shape.filters and part.take) and part.after is None
-        rows = _Rows(f"{entity.table} AS {alias}", _and(where), ", ".join(map(str, terms)), self._cut(part, scope, "pagination"))
-        if simple:
-            inner = f"SELECT {self._object(selection, alias, ())} AS o FROM {rows}"
-        else:
-            inner = self._chosen_first(entity, selection, alias, rows, () if part.after is None else terms)
-        data = f"'{{\"data\":['||coalesce(group_concat(o,','),'')||']'"
-        if part.after is not None and part.take is not None:
-            return self._page(inner, part)
-        sql = f"SELECT CAST({data}{self._metadata(entity, shape)}||'}}' AS BLOB) FROM ({inner})"
-        self._all_used()
-        return Statement(sql, scope.parameters)
+        order, cut = ", ".join(map(str, terms)), self._cut(part, scope, "pagination")
+        rows = _Rows(f"{entity.table} AS {alias}", _and(where), order, cut)
+        in_index_order = not part.order and not (shape.filters and part.take) and part.after is None
+        if in_index_order:
+            return f"SELECT {self._object(selection, alias, ())} AS o FROM {rows}"
+        return self._chosen_first(entity, selection, alias, rows, () if part.after is None else terms)
 
     def _chosen_first(self, entity: Entity, selection: Selection, alias: str, rows: "_Rows", cursor: Sequence[Term]) -> str:
         """Sorts and cuts bare rows, and renders only what is left: SQLite would render every row before it sorts."""
@@ -94,34 +112,36 @@ class _Compiler:
             f" FROM (SELECT {names}{keys} FROM {rows}) AS chosen CROSS JOIN {entity.table} AS {outer} ON {joined}"
         )
 
-    def _page(self, inner: str, part: Part) -> Statement:
+    def _page(self, entity: Entity, selection: Selection, shape: Shape) -> str:
         """Keyset pagination: one row more than asked for tells whether there is a next page."""
-        assert part.take is not None
-        take = self._scope.bind(part.take, _as_is, "pagination.take")
+        assert shape.part.take is not None
+        inner = self._inner(entity, selection, shape)
+        take = self._scope.bind(shape.part.take, _as_is, "pagination.take")
         more = f"iif(count(*)>{take},json_quote(max(c) FILTER (WHERE n={take})),'null')"
-        sql = (
+        return (
             f"SELECT CAST('{{\"data\":['||coalesce(group_concat(o,',') FILTER (WHERE n<={take}),'')"
             f"||'],\"metadata\":{{\"take\":'||{take}||',\"next\":'||{more}||'}}}}' AS BLOB) FROM ({inner})"
         )
-        self._all_used()
-        return Statement(sql, self._scope.parameters)
 
     def _after(self, terms: Sequence[Term], slots: Sequence[Any]) -> str:
         if len(slots) != len(terms):
             refuse("pagination.after", "a cursor of another order; take the `next` of the last answer's metadata")
         return ordering.after(list(terms), [self._scope.bind(slot, _as_is, "pagination.after") for slot in slots])
 
-    def _metadata(self, entity: Entity, shape: Shape) -> str:
+    def _metadata(self, entity: Entity, shape: Shape, count: str | None = None) -> str:
         if shape.part.echo is None:
             return ""
         echo = self._scope.bind(shape.part.echo, _as_is, "pagination")
+        count = count or self._count(entity, shape)
+        return f"||',\"metadata\":{{'||{echo}||',\"count\":'||{count}||'}}'"
+
+    def _count(self, entity: Entity, shape: Shape) -> str:
         alias = self._scope.alias()
         asked = condition(self._scope, entity, alias, shape.filters, "filters")
         if not asked and not self._scope.deleted and entity.table in _COUNTED:
-            count = f"(SELECT live FROM counter WHERE name='{entity.table}')"
-        else:
-            count = f"(SELECT count(*) FROM {entity.table} AS {alias} WHERE {_and([self._scope.visible(entity, alias), asked])})"
-        return f"||',\"metadata\":{{'||{echo}||',\"count\":'||{count}||'}}'"
+            return f"(SELECT live FROM counter WHERE name='{entity.table}')"
+        where = _and([self._scope.visible(entity, alias), asked])
+        return f"(SELECT count(*) FROM {entity.table} AS {alias} WHERE {where})"
 
     def _cut(self, part: Part, scope: Scope, place: str) -> str:
         """LIMIT and OFFSET; -1 is no limit."""

@@ -66,7 +66,7 @@ def ddl() -> str:
         UNIQUE (id)
     );
     CREATE INDEX api_key_live ON api_key (id) WHERE deleted_at IS NULL;
-    CREATE INDEX api_key_token ON api_key (token);
+    CREATE INDEX api_key_token ON api_key (token, id);
     {_counter("api_key")}
 
     CREATE TABLE sales_channel (
@@ -75,7 +75,7 @@ def ddl() -> str:
         UNIQUE (id)
     );
     CREATE INDEX sales_channel_live ON sales_channel (id) WHERE deleted_at IS NULL;
-    CREATE INDEX sales_channel_name ON sales_channel (name);
+    CREATE INDEX sales_channel_name ON sales_channel (name, id);
     {_counter("sales_channel")}
 
     CREATE TABLE link (
@@ -84,5 +84,5 @@ def ddl() -> str:
         PRIMARY KEY (publishable_key_id, sales_channel_id)
     ) WITHOUT ROWID;
     CREATE INDEX link_id ON link (id);
-    CREATE INDEX link_live ON link (sales_channel_id, publishable_key_id) WHERE deleted_at IS NULL;
+    CREATE INDEX link_live ON link (sales_channel_id, publishable_key_id, deleted_at) WHERE deleted_at IS NULL;
     """

@@ -37,12 +37,22 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """The rows at the other end of a relation, as FROM and WHERE, and the expression that orders them stably."""
+    """The rows at the other end of a relation."""
 
     source: str
-    where: str
+    """What stands behind FROM."""
+    key: str
+    """What must be equal to `outer`, the expression of the row where the relation starts."""
+    outer: str
+    visible: str
     alias: str
     order: str
+    """The expression that orders the rows stably."""
+
+    @property
+    def where(self) -> str:
+        """The condition that holds for the rows of one outer row."""
+        return f"{self.key} = {self.outer} AND {self.visible}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +81,17 @@ class Scope:
         """The rows that `relation` leads to from the row `parent`."""
         target = ENTITIES[relation.target]
         alias = self.alias()
+        seen = self.visible(target, alias)
         if relation.near is None:
-            where = f"{alias}.id = {parent}.{relation.far} AND {self.visible(target, alias)}"
-            return Join(f"{target.table} AS {alias}", where, alias, f"{alias}.id")
+            outer = f"{parent}.{relation.far}"
+            return Join(f"{target.table} AS {alias}", f"{alias}.id", outer, seen, alias, f"{alias}.id")
+        outer = f"{parent}.id"
         if relation.to_link:
-            where = f"{alias}.{relation.near} = {parent}.id AND {self.visible(target, alias)}"
-            return Join(f"link AS {alias}", where, alias, f"{alias}.{relation.far}")
+            return Join(f"link AS {alias}", f"{alias}.{relation.near}", outer, seen, alias, f"{alias}.{relation.far}")
         link = self.alias()
-        where = (
-            f"{link}.{relation.near} = {parent}.id AND {self.visible(ENTITIES['link'], link)}"
-            f" AND {alias}.id = {link}.{relation.far} AND {self.visible(target, alias)}"
-        )
-        return Join(f"link AS {link} JOIN {target.table} AS {alias}", where, alias, f"{link}.{relation.far}")
+        seen = f"{alias}.id = {link}.{relation.far} AND {self.visible(ENTITIES['link'], link)} AND {seen}"
+        source = f"link AS {link} JOIN {target.table} AS {alias}"
+        return Join(source, f"{link}.{relation.near}", outer, seen, alias, f"{link}.{relation.far}")
 
 
 def concatenated(parts: Sequence[tuple[bool, str]]) -> str:
