@@ -31,12 +31,8 @@ async def pub(nc: Client, args: argparse.Namespace) -> None:
 
 async def sub(nc: Client, args: argparse.Namespace) -> None:
     queue: asyncio.Queue[Any] = asyncio.Queue()
-    if args.stream:
-        policy = DeliverPolicy.ALL if args.all else DeliverPolicy.NEW
-        config = ConsumerConfig(deliver_policy=policy)
-        await nc.jetstream().subscribe(
-            args.subject, stream=args.stream, ordered_consumer=True, config=config, cb=queue.put
-        )
+    if args.all:
+        await nc.jetstream().subscribe(args.subject, ordered_consumer=True, cb=queue.put)
     else:
         await nc.subscribe(args.subject, cb=queue.put)
         await nc.flush()
@@ -44,7 +40,10 @@ async def sub(nc: Client, args: argparse.Namespace) -> None:
     left = args.count
     while left != 0:
         message = await queue.get()
-        print(message.data.decode() if args.raw else f"[#] Received on {message.subject!r}\n{message.data.decode()}\n", flush=True)
+        print(
+            message.data.decode() if args.raw else f"[#] Received on {message.subject!r}\n{message.data.decode()}\n",
+            flush=True,
+        )
         left -= 1
 
 
@@ -100,9 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("subscribe", aliases=["sub"])
     command.add_argument("subject")
-    command.add_argument("--stream")
     command.add_argument("--all", action="store_true")
-    command.add_argument("--new", action="store_true")
     command.add_argument("--raw", action="store_true")
     command.add_argument("--count", type=int, default=-1)
     command.set_defaults(run=sub)

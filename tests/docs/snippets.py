@@ -40,7 +40,9 @@ class Snippet:
 
     def option(self, name: str) -> str | None:
         """The value of `name=value`."""
-        return next((value for key, _, value in (o.partition("=") for o in self.options) if key == name and value), None)
+        return next(
+            (value for key, _, value in (o.partition("=") for o in self.options) if key == name and value), None
+        )
 
 
 def snippets(page: Path, root: Path) -> list[Snippet]:

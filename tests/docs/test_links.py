@@ -11,7 +11,11 @@ from docs.generate.files import ROOT, pages
 
 
 def _inline(page: Path) -> list[Token]:
-    return [child for token in MarkdownIt("commonmark").enable("table").parse(page.read_text()) for child in token.children or []]
+    return [
+        child
+        for token in MarkdownIt("commonmark").enable("table").parse(page.read_text())
+        for child in token.children or []
+    ]
 
 
 def _anchors(page: Path) -> set[str]:
