@@ -7,7 +7,6 @@ it; it carries the durable door (jobs.py), where batches amortise it.
 import asyncio
 import json
 from collections import Counter, deque
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -35,12 +34,6 @@ def _schemas() -> dict[str, str]:
     return {spec.name: json.dumps(spec.schema.json_schema()) for spec in COMMANDS.values()}
 
 
-@dataclass(slots=True)
-class _Outgoing:
-    request: Request
-    reply: Reply
-
-
 class RequestDoor:
     """Receives requests and sends their replies. It shows up in `nats micro ls`, each command's schema in its info."""
 
@@ -50,7 +43,7 @@ class RequestDoor:
         self._desk = desk
         self._version = version
         self._skip = len(subjects.commands) - 1
-        self._outgoing: deque[_Outgoing] = deque()
+        self._outgoing: deque[tuple[Request, Reply]] = deque()
         self._replies = asyncio.Event()
         self._unanswered = 0
         self._all_answered = asyncio.Event()
@@ -98,7 +91,7 @@ class RequestDoor:
         self._desk.receive(name, request.data, request.headers, lambda reply: self._answer(request, reply))
 
     def _answer(self, request: Request, reply: Reply) -> None:
-        self._outgoing.append(_Outgoing(request, reply))
+        self._outgoing.append((request, reply))
         self._replies.set()
 
     async def _send(self) -> None:
@@ -106,12 +99,11 @@ class RequestDoor:
             await self._replies.wait()
             self._replies.clear()
             while self._outgoing:
-                await self._send_one(self._outgoing.popleft())
+                await self._send_one(*self._outgoing.popleft())
 
-    async def _send_one(self, outgoing: _Outgoing) -> None:
-        reply = outgoing.reply
+    async def _send_one(self, request: Request, reply: Reply) -> None:
         try:
-            await outgoing.request.respond(reply.text, headers=error_headers(reply.error) if reply.error else None)
+            await request.respond(reply.text, headers=error_headers(reply.error) if reply.error else None)
         except ValueError:
             pass  # published without asking for a reply
         except NatsError as error:

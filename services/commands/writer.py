@@ -50,6 +50,7 @@ class Writer:
         self._cache = AggregateCache()
         self._waiting: deque[Command] = deque()
         self._wake = threading.Condition()
+        self._idle = False
         self._stopping = False
         self._position = store.recorder.position()
         self._indexed = self._position
@@ -88,9 +89,10 @@ class Writer:
         """Let a command wait for the next batch. Raises Unavailable when the queue is full or closed."""
         if self.full or self._stopping:
             raise Unavailable("too many commands are waiting: try again", retry_after_ms=RETRY_AFTER_MS)
-        with self._wake:
-            self._waiting.append(command)
-            self._wake.notify()
+        self._waiting.append(command)
+        if self._idle:  # a busy writer looks by itself
+            with self._wake:
+                self._wake.notify()
 
     # ---- the writer's thread from here on
 
@@ -112,9 +114,14 @@ class Writer:
 
     def _wait_for_work(self) -> bool:
         """False when there is nothing left to do for ever."""
+        if self._waiting:
+            return True
         with self._wake:
+            # In this order: whoever hands in a command after the queue was seen empty sees a writer that is idle.
+            self._idle = True
             while not self._waiting and not self._sweeps and not self._stopping:
                 self._wake.wait()
+            self._idle = False
             return bool(self._waiting) or not self._stopping
 
     def _take_batch(self) -> list[Command]:
