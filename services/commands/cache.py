@@ -15,12 +15,13 @@ class AggregateCache:
 
     def __init__(self, size: int = CACHED_AGGREGATES) -> None:
         self._size = size
+        self._roomy = size // 2  # until then nothing will have to go soon, and no order has to be kept
         self._aggregates: OrderedDict[str, Aggregate] = OrderedDict()
 
     def get(self, id: str) -> Aggregate | None:
         """The aggregate, if it is kept."""
         aggregate = self._aggregates.get(id)
-        if aggregate is not None:
+        if aggregate is not None and len(self._aggregates) > self._roomy:
             self._aggregates.move_to_end(id)
         return aggregate
 
