@@ -26,13 +26,13 @@ class Bindings:
     def fill(self, value: Any) -> Any:
         """`value` with its references replaced, and None for JavaScript's undefined, which is Python's word for it.
 
-        A string that is nothing but a reference becomes what it refers to. Raises LookupError for a part that is not there.
+        A string that is nothing but a reference becomes what it refers to. What refers to nothing stays as it is.
         """
         match value:
             case str():
                 whole = _REFERENCE.fullmatch(value)
-                if whole and whole[1] in self._results:
-                    return self._look_up(whole[1], whole[2])
+                if whole:
+                    return self._look_up(whole)
                 return None if value == UNDEFINED else _REFERENCE.sub(self._as_text, value)
             case list():
                 return [self.fill(item) for item in value]
@@ -43,16 +43,18 @@ class Bindings:
     def references(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Where in `text` references stand, and the text of what they refer to."""
         for match in _REFERENCE.finditer(text):
-            if match[1] in self._results:
-                yield match.start(), match.end(), str(self._look_up(match[1], match[2]))
+            yield match.start(), match.end(), self._as_text(match)
 
     def _as_text(self, match: re.Match[str]) -> str:
-        return str(self._look_up(match[1], match[2])) if match[1] in self._results else match[0]
+        return str(self._look_up(match))
 
-    def _look_up(self, name: str, path: str) -> Any:
-        value = self._results[name]
-        for part in path.split(".")[1:]:
-            value = value[int(part)] if isinstance(value, list) else value[part]
+    def _look_up(self, reference: re.Match[str]) -> Any:
+        try:
+            value = self._results[reference[1]]
+            for part in reference[2].split(".")[1:]:
+                value = value[int(part)] if isinstance(value, list) else value[part]
+        except (LookupError, TypeError):
+            return reference[0]
         return value
 
 

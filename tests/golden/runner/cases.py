@@ -56,6 +56,11 @@ class Case:
 
 
 def read_folder(folder: Path) -> list[Case]:
-    """All cases of the `*.json` files in a folder, by file name; of `own/` in it too. Raises ValueError, OSError."""
-    files = sorted(folder.glob("*.json")) + sorted(folder.glob("own/*.json"))
+    """All cases in a folder and its `own/`, but those of the HTTP gateway. Raises OSError, ValueError, KeyError, TypeError."""
+    files = sorted({*folder.glob("*.json"), *folder.glob("own/*.json")} - set(http_files(folder)))
     return [Case.read(case) for file in files for case in json.loads(file.read_text())["cases"]]
+
+
+def http_files(folder: Path) -> list[Path]:
+    """The files of cases that are requests to the HTTP gateway."""
+    return sorted(folder.glob("http_*.json"))

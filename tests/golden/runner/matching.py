@@ -123,7 +123,9 @@ class Matcher:
         for index, item in left.items():
             yield Mismatch((*path, index), ABSENT, item, around)
 
-    def _sequence(self, recorded: list[Any], came: list[Any], path: Path, around: tuple[Any, ...]) -> Iterator[Mismatch]:
+    def _sequence(
+        self, recorded: list[Any], came: list[Any], path: Path, around: tuple[Any, ...]
+    ) -> Iterator[Mismatch]:
         if len(recorded) == len(came):
             for index, (item, other) in enumerate(zip(recorded, came, strict=True)):
                 yield from self._compare(item, other, (*path, index), around)

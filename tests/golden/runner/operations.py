@@ -30,7 +30,11 @@ def _module(name: str) -> dict[str, Operation]:
         return lambda ks, data, _: getattr(getattr(ks, name), method)(_target(data), member(data, method))
 
     def read(method: str, by: str) -> Operation:
-        return lambda ks, data, _: getattr(getattr(ks, name), method)(member(data, by), member(data, "config"))
+        async def ask(ks: Keyscope, data: Any, _: Any) -> Any:
+            answer = await getattr(getattr(ks, name), method)(member(data, by), member(data, "config"))
+            return list(answer) if isinstance(answer, tuple) else answer
+
+        return ask
 
     return {
         "create": call("create"),

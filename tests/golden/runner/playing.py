@@ -1,6 +1,8 @@
 """Playing one case: setup, call, events, what is looked at afterwards; and what of it differs from what was recorded."""
 
 import asyncio
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,14 +13,13 @@ from tests.golden.runner import published
 from tests.golden.runner.bindings import UNDEFINED, Bindings
 from tests.golden.runner.cases import Case, Look, Step
 from tests.golden.runner.flows import Boom
+from tests.golden.runner.history import History, Pair
 from tests.golden.runner.matching import Matcher, Mismatch
 from tests.golden.runner.operations import OPERATIONS, READING
 
 PAUSE = 0.002
 """Seconds after a step that changes something, so that times differ; as the recorder did."""
 EVENT_SECONDS = 10.0
-
-Pair = tuple[str, str]
 
 
 @dataclass
@@ -53,7 +54,10 @@ class Played:
     before: dict[int, Taken] = field(default_factory=dict)
     """What was looked at afterwards, as it was before the call; by index in `then`."""
     call: Taken = field(default_factory=lambda: Taken(Step(""), None, {}))
+    history: History = field(default_factory=lambda: History([]))
+    """What had happened before the call."""
     events: list[Event] = field(default_factory=list)
+    """What happened because of it."""
     then: list[Taken] = field(default_factory=list)
     differing: list[tuple[str, Mismatch]] = field(default_factory=list)
     """Where (`setup 2`, `call`, `then 0`) and what."""
@@ -73,7 +77,8 @@ async def play(case: Case, ks: Keyscope) -> Played:
         await _set_up(played, index, step)
     await _look_before(played)
     start = await _position(ks)
-    async with ks.events.all(since=start) as events:
+    async with ks.events.all(since="beginning") as events:
+        played.history = History(await _until(events, 0, start))
         await _call(played)
         played.events = await _until(events, start, await _position(ks))
     _compare(played, "call", played.case.call, played.call.outcome)
@@ -115,11 +120,13 @@ def pair_of(link: Any) -> Pair:
 
 async def _look_before(played: Played) -> None:
     for index, look in enumerate(played.case.then):
-        if look.step.op in READING:
-            try:
-                played.before[index] = await _take(played, look.step)
-            except LookupError:
-                continue  # it asks for something that the call will make
+        if look.step.op in READING and not _refers_to(look.step, played.case.call.step.name):
+            played.before[index] = await _take(played, look.step)
+
+
+def _refers_to(step: Step, name: str | None) -> bool:
+    """Whether the step asks for something that is still to be made."""
+    return name is not None and re.search(rf"\${name}\b", json.dumps([step.data, step.options])) is not None
 
 
 async def _call(played: Played) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from nats import connect
 from tests.golden.runner.cases import Case
 from tests.golden.runner.judging import Verdict, judge
 from tests.golden.runner.playing import play
@@ -43,20 +44,25 @@ async def _play_here(cases: Sequence[Case]) -> list[Verdict]:
 
 
 async def _play_one(case: Case, nats: Nats, folder: Path) -> Verdict:
-    """On an empty store and an empty stream."""
+    """On an empty store and empty streams."""
     service = Service(nats.url, folder)
     try:
         async with asyncio.timeout(CASE_SECONDS):
             await service.start()
             try:
-                # No actor: in Medusa who did it is a field of the body, or missing.
+                # No actor: in Medusa, who did it is a field of the body, or missing.
                 async with await service.connect() as ks:
-                    verdict = await judge(await play(case, ks))
-                    stream = ks.nats.jetstream()
-                    for info in await stream.streams_info():
-                        await stream.delete_stream(str(info.config.name))
+                    return await judge(await play(case, ks))
             finally:
                 await service.stop()
+                await _delete_streams(nats)
     except Exception as error:  # noqa: BLE001 - whatever breaks is this case's failure, not the end of the others
         return Verdict(case.name, case.area, failures=[f"{type(error).__name__}: {error}"])
-    return verdict
+
+
+async def _delete_streams(nats: Nats) -> None:
+    connection = await connect(nats.url)
+    stream = connection.jetstream()
+    for info in await stream.streams_info():
+        await stream.delete_stream(str(info.config.name))
+    await connection.close()
