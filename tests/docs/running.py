@@ -56,6 +56,10 @@ class Page:
     async def shell(self, snippet: Snippet) -> None:
         if "elsewhere" in snippet.options:
             return
+        if "stop" in snippet.options:
+            self._forever[-1].terminate()
+            await asyncio.wait_for(self._forever.pop().wait(), SECONDS)
+            return
         text = snippet.text.replace(DOCUMENTED_URL, self._url)
         if "make" in snippet.options:
             targets = re.findall(r"^make (\w+)", text, re.MULTILINE)

@@ -4,6 +4,7 @@
 |----------------------------|-----------------------------------------------------------------------------------|
 | `sh`                       | runs it in bash; variables last until the end of the page                         |
 | `sh forever`               | runs it until the end of the page; it must print something first                  |
+| `sh stop`                  | stops what was begun last with `forever`                                          |
 | `sh make`                  | only looks whether the Makefile has the targets                                   |
 | `sh elsewhere`             | does not run it: it needs another machine, or the network                         |
 | `python`                   | runs it in this process, with `ks`, `key` and `channel`; a whole program: by itself |
