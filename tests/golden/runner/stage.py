@@ -38,12 +38,12 @@ async def _play_here(cases: Sequence[Case]) -> list[Verdict]:
         nats = Nats(Path(folder) / "nats")
         nats.start()
         try:
-            return [await _play_one(case, nats, Path(folder) / str(number)) for number, case in enumerate(cases)]
+            return [await play_one(case, nats, Path(folder) / str(number)) for number, case in enumerate(cases)]
         finally:
             nats.stop()
 
 
-async def _play_one(case: Case, nats: Nats, folder: Path) -> Verdict:
+async def play_one(case: Case, nats: Nats, folder: Path) -> Verdict:
     """On an empty store and empty streams."""
     service = Service(nats.url, folder)
     try:

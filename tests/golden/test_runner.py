@@ -1,0 +1,140 @@
+"""The runner finds what is wrong: recorded outcomes that are spoilt must fail."""
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.golden.runner.__main__ import main
+from tests.golden.runner.cases import OWN, Case
+from tests.golden.runner.differences import RULES
+from tests.golden.runner.judging import Verdict
+from tests.golden.runner.stage import play_one
+from tests.support.nats import Nats
+
+DIFFERENCES = Path("docs/medusa-differences.md")
+
+
+def recorded(area: str, name: str) -> dict[str, Any]:
+    """One recorded case, to be spoilt."""
+    cases = json.loads((OWN / f"{area}.json").read_text())["cases"]
+    (found,) = [case for case in cases if case["name"] == name]
+    return copy.deepcopy(found)  # type: ignore[no-any-return]
+
+
+async def played(case: dict[str, Any], nats: Nats, folder: Path) -> Verdict:
+    """Its verdict."""
+    return await play_one(Case.read(case), nats, folder)
+
+
+def _another_title(case: dict[str, Any]) -> None:
+    case["outcome"]["result"]["data"][0]["title"] = "Another"
+
+
+def _another_order(case: dict[str, Any]) -> None:
+    case["outcome"]["result"]["data"].reverse()
+
+
+def _a_row_less(case: dict[str, Any]) -> None:
+    del case["outcome"]["result"]["data"][0]
+
+
+def _a_row_more(case: dict[str, Any]) -> None:
+    case["outcome"]["result"]["data"].append({"title": "More"})
+
+
+def _no_event(case: dict[str, Any]) -> None:
+    del case["outcome"]["events"]
+
+
+def _two_events(case: dict[str, Any]) -> None:
+    case["outcome"]["events"] *= 2
+
+
+def _an_event_of_another(case: dict[str, Any]) -> None:
+    case["outcome"]["events"][0]["data"]["id"] = "$sc1.id"
+
+
+def _a_link_less(case: dict[str, Any]) -> None:
+    del case["then"][0]["outcome"]["result"][0]
+
+
+def _another_message(case: dict[str, Any]) -> None:
+    case["outcome"]["error"]["message"] += "!"
+
+
+def _another_type(case: dict[str, Any]) -> None:
+    case["outcome"]["error"]["type"] = "conflict"
+
+
+def _an_error(case: dict[str, Any]) -> None:
+    case["outcome"] = {"error": {"type": "not_allowed", "message": "no"}}
+
+
+@pytest.mark.parametrize(
+    ("area", "name", "spoil"),
+    [
+        ("filters", "filters: array is IN", _another_title),
+        ("filters", "filters: array is IN", _another_order),
+        ("filters", "filters: array is IN", _a_row_less),
+        ("filters", "filters: array is IN", _a_row_more),
+        ("filters", "filters: array is IN", _an_error),
+        ("link_create", "link_create: one pair", _no_event),
+        ("link_create", "link_create: one pair", _two_events),
+        ("link_create", "link_create: one pair", _an_event_of_another),
+        ("link_create", "link_create: one pair", _a_link_less),
+        ("link_create", "link_create: one pair", _an_error),
+        ("api_key_module", "api_key.revoke: without revoked_by", _another_message),
+        ("api_key_module", "api_key.revoke: without revoked_by", _another_type),
+        ("entity", 'entity: "apiKey"', _another_message),
+        ("compensation", "compensation: removeRemoteLinkStep restores", _a_link_less),
+    ],
+)
+async def test_a_spoilt_outcome_fails(
+    area: str, name: str, spoil: Callable[[dict[str, Any]], None], nats_server: Nats, tmp_path: Path
+) -> None:
+    case = recorded(area, name)
+    spoil(case)
+    assert (await played(case, nats_server, tmp_path / "data")).failures
+
+
+async def test_a_setup_that_fails_is_a_failure(nats_server: Nats, tmp_path: Path) -> None:
+    case = recorded("filters", "filters: array is IN")
+    case["setup"].append({"op": "sales_channel.delete", "data": ["sc_nope"]})
+    assert (await played(case, nats_server, tmp_path / "data")).failures
+
+
+async def test_an_operation_that_does_not_exist_is_a_failure(nats_server: Nats, tmp_path: Path) -> None:
+    case = recorded("filters", "filters: array is IN")
+    case["call"] = {"op": "query.nope"}
+    assert (await played(case, nats_server, tmp_path / "data")).failures
+
+
+def test_every_difference_stands_in_the_documentation() -> None:
+    documented = {int(number) for number in re.findall(r"^### (\d+)\. ", DIFFERENCES.read_text(), re.MULTILINE)}
+    assert {rule.number for rule in RULES} - {0} <= documented
+
+
+def test_a_folder_is_played_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = recorded("entity", 'entity: "sales_channels"'), recorded("entity", 'entity: "sales_channels"')
+    bad["name"], bad["outcome"] = "bad", {"result": {"data": []}}
+    (tmp_path / "entity.json").write_text(json.dumps({"cases": [good, bad]}))
+    (tmp_path / "http_store.json").write_text(json.dumps({"cases": [{"op": "http"}]}))
+    monkeypatch.chdir(tmp_path)
+    assert main([str(tmp_path)]) == 1
+    output = capsys.readouterr().out
+    assert "entity · bad" in output
+    assert "http_store.json: not played" in output
+    written = json.loads((tmp_path / "golden-report.json").read_text())["entity"]
+    assert {case["name"]: case["status"] for case in written} == {good["name"]: "same", "bad": "failing"}
+
+
+def test_a_folder_without_cases_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
