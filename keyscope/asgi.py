@@ -82,7 +82,7 @@ def dependency(storefront: Storefront | Callable[[], Storefront]) -> Callable[..
     return depend
 
 
-async def error_handler(request: object, error: Exception) -> App:  # noqa: ARG001 - Starlette's signature
+async def error_handler(request: object, error: Exception) -> Any:  # noqa: ARG001 - Starlette's signature
     """For `app.add_exception_handler(KeyscopeError, error_handler)`: answers as Medusa does."""
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an ASGI application

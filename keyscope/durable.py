@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import logging
 from collections import OrderedDict, deque
 
 import nats.errors
@@ -12,11 +11,9 @@ from nats.aio.subscription import Subscription
 
 from keyscope.connection import Connection
 from keyscope.errors import InvalidData, KeyscopeError
-from keyscope.event import Event, parse
+from keyscope.event import Event, parsed
 from keyscope.stream import Since, Stream
 from keyscope.subjects import EVENTS_STREAM
-
-logger = logging.getLogger("keyscope")
 
 BATCH = 64
 ACK_SECONDS = 30.0
@@ -75,7 +72,7 @@ class DurableSource:
                 await self._pull()
             message = await self._next()
             self._left = 0 if message is None else self._left - 1
-            event = None if message is None else _parsed(message.data)
+            event = None if message is None else parsed(message.data)
             if event is not None and event.position > self._begin and event.id not in self._handled:
                 self._current = event
                 return event
@@ -197,11 +194,3 @@ class DurableSource:
     async def _tell(self, what: bytes) -> None:
         for message in tuple(self._in_hand):
             await self._connection.nc.publish(message.reply, what)
-
-
-def _parsed(text: bytes) -> Event | None:
-    try:
-        return parse(text)
-    except (ValueError, TypeError, AttributeError):
-        logger.warning("a message in the stream of events is no event, and was passed over: %.200r", text)
-        return None

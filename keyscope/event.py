@@ -1,9 +1,12 @@
 """An event as a subscriber gets it."""
 
 import json
+import logging
 from typing import Any, NamedTuple
 
 TYPE_PREFIX = "keyscope."
+
+logger = logging.getLogger("keyscope")
 
 
 class Event(NamedTuple):
@@ -33,18 +36,22 @@ class Event(NamedTuple):
         return TYPE_PREFIX + self.name
 
 
-def parse(text: bytes) -> Event:
-    """The event in a published envelope."""
-    envelope = json.loads(text)
-    get = envelope.get
-    return Event(
-        get("type").removeprefix(TYPE_PREFIX),
-        get("data"),
-        get("position"),
-        get("id"),
-        get("time"),
-        get("commandid"),
-        get("actor"),
-        get("cause"),
-        get("traceparent"),
-    )
+def parsed(text: bytes) -> Event | None:
+    """The event in a published envelope; None, and a word in the log, when it holds none."""
+    try:
+        envelope = json.loads(text)
+        get = envelope.get
+        return Event(
+            envelope["type"].removeprefix(TYPE_PREFIX),
+            envelope["data"],
+            envelope["position"],
+            envelope["id"],
+            envelope["time"],
+            envelope["commandid"],
+            get("actor"),
+            get("cause"),
+            get("traceparent"),
+        )
+    except (ValueError, TypeError, AttributeError, KeyError):
+        logger.warning("a message in the stream of events is no event, and was passed over: %.200r", text)
+        return None

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from keyscope.errors import KeyscopeError, UnexpectedState
-from keyscope.event import Event, parse
+from keyscope.event import Event, parsed
 from keyscope.stream import Place, Stream
 
 logger = logging.getLogger("keyscope")
@@ -159,12 +159,8 @@ class Feed:
     async def _hand_over(self, text: bytes) -> int:
         """The position that is reached with the event in `text`."""
         passed = self._place.position
-        try:
-            event = parse(text)
-        except (ValueError, TypeError, AttributeError):
-            logger.warning("a message in the stream of events is no event, and was passed over: %.200r", text)
-            return passed
-        if event.position <= passed:
+        event = parsed(text)
+        if event is None or event.position <= passed:
             return passed
         await self._handle(event)
         return event.position

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from keyscope.bus import timestamp
 from keyscope.connection import Connection
 from keyscope.errors import InvalidData, NotFound, Unavailable
-from keyscope.event import Event, parse
+from keyscope.event import Event, parsed
 from keyscope.subjects import EVENTS_STREAM
 
 Since = Literal["beginning", "now"] | int | datetime
@@ -89,11 +89,12 @@ class Stream:
         return config
 
     async def _state(self) -> tuple[str, int, int]:
-        """When the stream was made, its first sequence (an empty one's is told as 0, where nothing can begin) and its last."""
+        """When the stream was made, its first sequence and its last."""
         try:
             info = await self._api(f"STREAM.INFO.{EVENTS_STREAM}", None)
         except NotFound:
             raise Unavailable(f"the stream {EVENTS_STREAM} is not there: has the service ever run?") from None
+        # An empty stream tells 0 as its first sequence, where nothing can begin.
         return info["created"], max(1, info["state"]["first_seq"]), info["state"]["last_seq"]
 
     async def _search(self, wanted: Callable[[Event], bool], first: int, last: int, created: str) -> Place:
@@ -102,7 +103,7 @@ class Stream:
         while first < before:
             middle = (first + before) // 2
             found = await self._event(middle)
-            if found is None or wanted(found[1]):
+            if found is None or found[1] is None or wanted(found[1]):
                 before = middle
             else:
                 first, position = found[0] + 1, found[1].position
@@ -110,15 +111,15 @@ class Stream:
 
     async def _position(self, sequence: int) -> int:
         found = await self._event(sequence)
-        return found[1].position if found else 0
+        return found[1].position if found and found[1] else 0
 
-    async def _event(self, sequence: int) -> tuple[int, Event] | None:
-        """The first event at `sequence` or after it, and its own sequence."""
+    async def _event(self, sequence: int) -> tuple[int, Event | None] | None:
+        """The first event at `sequence` or after it (None, if what is there is no event), and its own sequence."""
         try:
             reply = await self._api(f"STREAM.MSG.GET.{EVENTS_STREAM}", {"seq": sequence, "next_by_subj": ">"})
         except NotFound:
             return None
-        return reply["message"]["seq"], parse(base64.b64decode(reply["message"]["data"]))
+        return reply["message"]["seq"], parsed(base64.b64decode(reply["message"].get("data", "")))
 
     async def _api(self, call: str, request: dict[str, Any] | None) -> dict[str, Any]:
         payload = b"" if request is None else json.dumps(request).encode()

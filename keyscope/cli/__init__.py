@@ -15,4 +15,4 @@ def main() -> None:
         sys.exit('keyscope: the command line needs more than the client: pip install "keyscope[server]"')
     from keyscope.cli.app import app
 
-    app()
+    app(prog_name="keyscope")

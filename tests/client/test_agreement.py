@@ -11,7 +11,10 @@ import keyscope.subjects
 from events.commands import COMMANDS, CommandSpec
 from events.envelope import TYPE_PREFIX
 from events.queries import GraphQuery as GraphQueryModel
+from keyscope.api_keys import ApiKeys
 from keyscope.event import TYPE_PREFIX as CLIENT_TYPE_PREFIX
+from keyscope.links import Links
+from keyscope.sales_channels import SalesChannels
 from keyscope.types import GraphQuery
 
 
@@ -53,9 +56,7 @@ def test_commands_and_jobs_go_where_the_service_listens(spec: CommandSpec) -> No
 
 @pytest.mark.parametrize("spec", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_has_a_method(spec: CommandSpec) -> None:
-    module = {"api_key": keyscope.client.ApiKeys, "sales_channel": keyscope.client.SalesChannels}.get(
-        spec.entity, keyscope.client.Links
-    )
+    module = {"api_key": ApiKeys, "sales_channel": SalesChannels}.get(spec.entity, Links)
     assert inspect.iscoroutinefunction(getattr(module, spec.verb))
 
 

@@ -31,7 +31,7 @@ async def other(nats_server: Nats) -> AsyncIterator[Client]:
 
 
 class Responder:
-    """Answers with what it is told, one after the other (the last for ever), and keeps the requests. None is silence."""
+    """Answers with what it is told in turn, the last for ever, and keeps the requests. None is silence."""
 
     def __init__(self, *answers: dict[str, Any] | bytes | None) -> None:
         self.answers = list(answers)

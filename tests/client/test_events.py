@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import nats
+import nats.errors
 import pytest
+from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
 import keyscope
@@ -16,6 +18,7 @@ from keyscope import feed
 from keyscope.types import ApiKey, LinkDefinition, SalesChannel
 from tests.support.nats import Nats
 from tests.support.service import Service
+from tests.support.until import until
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -243,7 +246,7 @@ def envelope(position: int, time: str = "2026-11-23T12:00:00.000Z") -> bytes:
 class Stream:
     """The stream of events, by hand."""
 
-    def __init__(self, connection: nats.aio.client.Client) -> None:
+    def __init__(self, connection: Client) -> None:
         self.js = connection.jetstream()
 
     async def make(self) -> None:
@@ -354,8 +357,7 @@ async def test_a_slow_subscriber_holds_the_server_back_and_misses_nothing(
     await stream.js.publish_async_completed()
     async with reader.events.links(since="beginning") as events:
         queue = events._events._source._queue  # type: ignore[attr-defined]
-        while queue.qsize() < 1024:
-            await asyncio.sleep(0.01)
+        await until(lambda: queue.qsize() >= 1024)
         await asyncio.sleep(0.2)
         assert queue.qsize() == 1024
         assert len(await take(events, 5000)) == 5000
@@ -396,9 +398,7 @@ async def test_durable_subscribers_of_one_name_share(reader: keyscope.Keyscope, 
     workers = [asyncio.create_task(work()) for _ in range(2)]
     await asyncio.sleep(0.2)
     await stream.fill(*range(1, 201))
-    async with asyncio.timeout(10):
-        while len(got) < 200:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(got) >= 200, 10)
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)

@@ -1,3 +1,5 @@
+import pytest
+
 from keyscope.ids import Ids
 
 
@@ -9,7 +11,7 @@ def test_ids_are_ulids_and_rise() -> None:
     assert set("".join(made)) <= set("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
-def test_ids_rise_when_the_clock_is_set_back(monkeypatch) -> None:
+def test_ids_rise_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = Ids()
     first = ids.next()
     monkeypatch.setattr("keyscope.ids.time.time_ns", lambda: 0)

@@ -4,11 +4,12 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import nats
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 
@@ -16,6 +17,7 @@ import keyscope
 from keyscope.types import ApiKey, LinkDefinition, SalesChannel
 from tests.support.nats import Nats
 from tests.support.service import Service
+from tests.support.until import until
 
 
 def pair(key: ApiKey, channel: SalesChannel) -> LinkDefinition:
@@ -39,12 +41,6 @@ async def scope(service: Service, channels: list[SalesChannel]) -> AsyncIterator
     """In another client than the one that writes, as in life."""
     async with await service.connect() as shop:
         yield await shop.storefront()
-
-
-async def until(true: Callable[[], bool], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 def ids(scope: keyscope.Storefront, key: ApiKey) -> list[str] | None:
@@ -196,14 +192,14 @@ async def test_a_closed_storefront_answers_nothing(scope: keyscope.Storefront, k
 async def test_it_is_right_within_ten_milliseconds(
     ks: keyscope.Keyscope, scope: keyscope.Storefront, key: ApiKey, channels: list[SalesChannel]
 ) -> None:
-    """From the answer to a command until `resolve` knows; the median, since the machine may be busy with other tests."""
+    """From the answer to a command until `resolve` knows: the median, since other tests may run too."""
     await scope.load(key["token"])
     lags = []
     for turn in range(100):
         change = ks.link.create if turn % 2 == 0 else ks.link.dismiss
         await change(pair(key, channels[1]))
         done, expected = time.perf_counter(), 2 if turn % 2 == 0 else 1
-        while len(ids(scope, key) or ()) != expected:
+        while len(ids(scope, key) or ()) != expected:  # noqa: ASYNC110 - it is being measured
             await asyncio.sleep(0)
         lags.append(time.perf_counter() - done)
     assert statistics.median(lags) < 0.010
@@ -226,7 +222,7 @@ async def test_resolving_takes_about_a_microsecond(scope: keyscope.Storefront, k
 class Slow:
     """A read model whose answers can be held back, and a stream of events to fill."""
 
-    def __init__(self, connection: nats.aio.client.Client) -> None:
+    def __init__(self, connection: Client) -> None:
         self.connection = connection
         self.js = connection.jetstream()
         self.asked: asyncio.Queue[tuple[dict[str, Any], Msg]] = asyncio.Queue()
@@ -273,8 +269,7 @@ async def front(nats_server: Nats, slow: Slow) -> AsyncIterator[keyscope.Storefr
 
 async def test_an_answer_older_than_an_event_is_asked_for_again(front: keyscope.Storefront, slow: Slow) -> None:
     loading = asyncio.create_task(front.load("pk"))
-    while slow.asked.empty():
-        await asyncio.sleep(0.001)
+    await until(lambda: not slow.asked.empty())
     await slow.link(6, "dismissed", "a")
     await until(lambda: front._feed.position == 6)
     assert (await slow.answer("a"))["position"] == 5
@@ -285,8 +280,7 @@ async def test_an_answer_older_than_an_event_is_asked_for_again(front: keyscope.
 
 async def test_an_event_about_others_does_not_make_it_ask_again(front: keyscope.Storefront, slow: Slow) -> None:
     loading = asyncio.create_task(front.load("pk"))
-    while slow.asked.empty():
-        await asyncio.sleep(0.001)
+    await until(lambda: not slow.asked.empty())
     await slow.event(6, "api_key.deleted", "other", id="other")
     await until(lambda: front._feed.position == 6)
     await slow.answer("a")
@@ -297,8 +291,7 @@ async def test_an_event_about_others_does_not_make_it_ask_again(front: keyscope.
 
 async def test_a_channel_deleted_on_the_way_is_noticed(front: keyscope.Storefront, slow: Slow) -> None:
     loading = asyncio.create_task(front.load("pk"))
-    while slow.asked.empty():
-        await asyncio.sleep(0.001)
+    await until(lambda: not slow.asked.empty())
     await slow.event(6, "sales_channel.deleted", "a", id="a")
     await until(lambda: front._feed.position == 6)
     await slow.answer("a")
@@ -311,8 +304,7 @@ async def test_a_key_that_changes_all_the_time_is_answered_and_not_remembered(
 ) -> None:
     loading = asyncio.create_task(front.load("pk"))
     for position in range(6, 11):
-        while slow.asked.empty():
-            await asyncio.sleep(0.001)
+        await until(lambda: not slow.asked.empty())
         await slow.link(position, "created" if position % 2 else "dismissed", "a")
         await until(lambda position=position: front._feed.position == position)  # type: ignore[misc]
         await slow.answer("a")

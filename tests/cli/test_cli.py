@@ -1,0 +1,179 @@
+"""The command line, against the running service."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keyscope
+from tests.cli.conftest import Run, environment, run_against
+from tests.support.nats import free_port
+from tests.support.service import Service
+
+
+async def test_the_story_is_as_told(run: Run, ks: keyscope.Keyscope) -> None:
+    ran = await run("demo")
+    assert ran.code == 0, ran.errors
+    assert ran.output.rstrip().endswith("All as told.")
+    assert "link.created" in ran.output
+    assert "link.dismissed" in ran.output
+    assert await ks.query.graph(entity="api_key", fields=["id"]) == {"data": []}
+    assert await ks.query.graph(entity="sales_channel", fields=["id"]) == {"data": []}
+
+
+async def test_links_and_the_graph(run: Run, ks: keyscope.Keyscope) -> None:
+    channel = await ks.sales_channels.create({"name": "Web shop"})
+    key = await ks.api_keys.create({"title": "Storefront", "type": "publishable"})
+    (link,) = (await run("link", "create", key["id"], channel["id"], "--json")).json
+    assert link["sales_channel_id"] == channel["id"]
+
+    query = json.dumps({"entity": "api_key", "fields": ["title", "sales_channels.name"]})
+    row = {"id": key["id"], "title": "Storefront", "sales_channels": [{"id": channel["id"], "name": "Web shop"}]}
+    assert (await run("graph", query, "--json")).json == {"data": [row]}
+    header, line = (await run("graph", query)).output.splitlines()
+    assert set(header.split()) == {"title", "id", "sales_channels"}
+    assert {"Storefront", key["id"], channel["id"]} <= set(line.split())
+
+    assert link["id"] in (await run("link", "dismiss", key["id"], channel["id"])).output
+    assert (await run("link", "dismiss", key["id"], channel["id"])).output == "nothing\n"
+
+
+async def test_keys(run: Run) -> None:
+    key = (await run("key", "create", "Storefront", "--json")).json
+    assert (key["title"], key["type"], key["created_by"]) == ("Storefront", "publishable", "clerk")
+    assert (await run("key", "update", key["id"], "Shop", "--json")).json["title"] == "Shop"
+    later = (await run("key", "revoke", key["id"], "--in", "3600", "--json")).json
+    assert later["revoked_at"] > key["created_at"]
+    assert (await run("key", "revoke", key["id"], "--json")).json["revoked_by"] == "clerk"
+    assert (await run("key", "delete", key["id"])).output == f"deleted {key['id']}\n"
+    assert (await run("key", "list", "--json")).json == []
+    assert key["id"] in (await run("key", "restore", key["id"])).output
+    assert [row["id"] for row in (await run("key", "list", "--search", "shop", "--json")).json] == [key["id"]]
+    assert (await run("key", "list", "--type", "secret", "--json")).json == []
+
+
+async def test_channels(run: Run) -> None:
+    channel = (await run("channel", "create", "Web shop", "--description", "first", "--json")).json
+    assert (channel["name"], channel["description"]) == ("Web shop", "first")
+    changed = (await run("channel", "update", channel["id"], "--name", "New", "--disabled", "--json")).json
+    assert (changed["name"], changed["is_disabled"]) == ("New", True)
+    await run("channel", "delete", channel["id"])
+    assert (await run("channel", "list", "--json")).json == []
+    assert channel["id"] in (await run("channel", "list", "--with-deleted")).output
+    assert channel["id"] in (await run("channel", "restore", channel["id"])).output
+    await run("channel", "delete", "--permanently", channel["id"])
+    assert (await run("channel", "list", "--with-deleted")).output == "nothing\n"
+
+
+async def test_a_secret_key_is_shown_once(run: Run) -> None:
+    created = await run("key", "create", "Server", "--type", "secret")
+    assert "sk_" in created.output
+    token = next(word for word in created.output.split() if word.startswith("sk_") and "*" not in word)
+    assert token not in (await run("key", "list")).output
+
+
+async def test_a_query_from_a_file_and_from_the_standard_input(run: Run, tmp_path: Path) -> None:
+    query = '{"entity": "api_key", "fields": ["id"], "pagination": {"skip": 0}}'
+    (tmp_path / "query.json").write_text(query)
+    assert (await run("graph", f"@{tmp_path}/query.json", "--json")).json["data"] == []
+    ran = await run("graph", "-", stdin=query)
+    assert ran.output.splitlines()[0] == "nothing"
+    assert "count 0" in ran.output
+
+
+async def test_events_so_far_and_as_they_come(run: Run, service: Service, ks: keyscope.Keyscope) -> None:
+    await run("channel", "create", "Web shop")
+    lines = [json.loads(line) for line in (await run("events", "--json")).output.splitlines()]
+    assert [(line["type"], line["actor"]) for line in lines] == [("keyscope.sales_channel.created", "clerk")]
+    assert (await run("events", "--since", "1")).output == ""
+    assert "Web shop" in (await run("events", "--since", "2000-01-01")).output
+    assert (await run("events", "--key", "apk_other")).output == ""
+
+    following = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "keyscope",
+        "events",
+        "--follow",
+        env=environment(service.settings.nats_servers[0]),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert following.stdout is not None
+    reading = asyncio.create_task(following.stdout.readline())
+    while not reading.done():  # it says nothing when it begins to listen
+        await ks.sales_channels.create({"name": "Later"})
+        await asyncio.wait([reading], timeout=0.2)
+    assert b"Later" in reading.result()
+    following.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(following.wait(), 10) == 130
+    assert following.stderr is not None
+    assert b"Traceback" not in await following.stderr.read()
+
+
+async def test_status(run: Run, service: Service, ks: keyscope.Keyscope) -> None:
+    ran = await run("status")
+    assert ran.code == 0, ran.output
+    assert [line.split()[:2] for line in ran.output.splitlines()] == [
+        ["part", "state"],
+        ["nats", "ok"],
+        ["commands", "ok"],
+        ["events", "ok"],
+        ["query", "ok"],
+    ]
+    assert {check["state"] for check in (await run("status", "--json")).json} == {"ok"}
+    assert ks.position == 0  # asking for the status changes nothing
+    await service.stop()
+    ran = await run("--timeout", "0.3", "status")
+    assert ran.code == 3
+    assert "nobody serves" in ran.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["link", "create", "apk_nope", "sc_nope"], 1, "nope"),
+        (["key", "update", "apk_nope", "x"], 1, "apk_nope"),
+        (["graph", "{"], 2, "the query is not JSON"),
+        (["graph", "[]"], 2, "must be a JSON object"),
+        (["graph", "@/nowhere/at/all"], 2, "cannot read /nowhere/at/all"),
+        (["graph", '{"entity": "nope", "fields": ["id"]}'], 1, "nope"),
+        (["events", "--since", "yesterday"], 2, "--since is beginning, now, a position or a time"),
+        (["channel", "update", "sc_1"], 2, "nothing to change"),
+        (["key", "create", "x", "--type", "golden"], 2, "golden"),
+    ],
+)
+async def test_what_goes_wrong_is_told_in_a_sentence(run: Run, arguments: list[str], code: int, message: str) -> None:
+    ran = await run(*arguments)
+    assert (ran.code, ran.output) == (code, "")
+    assert message in ran.errors
+    assert "Traceback" not in ran.errors
+
+
+async def test_no_service_and_no_server() -> None:
+    ran = await run_against(f"nats://127.0.0.1:{free_port()}", "key", "list")
+    assert ran.code == 3
+    assert ran.errors.startswith("keyscope: cannot connect to NATS at nats://127.0.0.1:")
+    assert len(ran.errors.splitlines()) == 1
+
+
+def test_help_is_light() -> None:
+    """No library of the server is loaded for it, and rich only when there is a table."""
+    code = (
+        "import sys\nfrom keyscope.cli.app import app\n"
+        "heavy = {'pydantic', 'faststream', 'eventsourcing', 'services', 'events', 'rich.table'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_completion() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "keyscope", "--show-completion", "bash"], capture_output=True, text=True, check=False
+    )
+    assert "_KEYSCOPE_COMPLETE" in ran.stdout.upper()

@@ -1,0 +1,11 @@
+"""Waiting for what comes by itself."""
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(true: Callable[[], bool], seconds: float = 5) -> None:
+    """Return as soon as it is true. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(0.001)
