@@ -63,6 +63,10 @@ def _a_link_less(case: dict[str, Any]) -> None:
     del case["then"][0]["outcome"]["result"][0]
 
 
+def _still_linked(case: dict[str, Any]) -> None:
+    case["then"][0]["outcome"]["result"][0]["deleted_at"] = None
+
+
 def _another_message(case: dict[str, Any]) -> None:
     case["outcome"]["error"]["message"] += "!"
 
@@ -91,7 +95,8 @@ def _an_error(case: dict[str, Any]) -> None:
         ("api_key_module", "api_key.revoke: without revoked_by", _another_message),
         ("api_key_module", "api_key.revoke: without revoked_by", _another_type),
         ("entity", 'entity: "apiKey"', _another_message),
-        ("compensation", "compensation: removeRemoteLinkStep restores", _a_link_less),
+        ("compensation", "compensation: createRemoteLinkStep dismisses what it created", _still_linked),
+        ("compensation", "compensation: createRemoteLinkStep dismisses what it created", _another_message),
     ],
 )
 async def test_a_spoilt_outcome_fails(

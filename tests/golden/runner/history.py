@@ -43,8 +43,8 @@ class History:
         return last is not None and last.name == "link.created"
 
     def came_back(self, pair: Pair) -> bool:
-        """Whether the link is there because it was restored."""
-        return self.is_linked(pair) and bool(self.last_of_pair[pair].data["restored"])
+        """Whether the link is there because it came back with its key or channel."""
+        return self.is_linked(pair) and self.last_of_pair[pair].cause is not None
 
     def gone_because(self, pair: Pair) -> str | None:
         """Why the link is gone; None when it is there or never was."""
