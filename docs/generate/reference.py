@@ -3,7 +3,7 @@
 import ast
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -175,7 +175,7 @@ def command_line() -> str:
 
 def _help(command: Any, name: str) -> Iterator[str]:
     """What `--help` says, for this command and those below it."""
-    context = typer.Context(command, info_name=name, terminal_width=100, max_content_width=100)  # type: ignore[no-untyped-call]
+    context = typer.Context(command, info_name=name, terminal_width=100, max_content_width=100)
     yield f"## `{name}`\n\n```text\n{command.get_help(context)}\n```\n"
     for below in getattr(command, "commands", {}).values():
         yield from _help(below, f"{name} {below.name}")
@@ -224,7 +224,7 @@ def _kind(schema: Schema) -> str:
         return " or ".join(f"`{_code(value)}`" for value in schema["enum"])
     if "anyOf" in schema:
         return " or ".join(_kind(part) for part in schema["anyOf"])
-    return _SIMPLE.get(schema.get("type", ""), _any)(schema)
+    return _TYPES.get(schema.get("type", ""), _any)(schema)
 
 
 def _any(_: Schema) -> str:
@@ -247,7 +247,7 @@ def _object(schema: Schema) -> str:
     return f"object of {_kind(values)}" if isinstance(values, dict) else "object"
 
 
-_SIMPLE = {
+_TYPES: dict[str, Callable[[Schema], str]] = {
     "string": _text,
     "array": _array,
     "object": _object,

@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _main() -> None:
     args = _parser().parse_args()
-    nc = await nats.connect(args.server)
+    nc = await nats.connect(args.server, allow_reconnect=False)
     try:
         await args.run(nc, args)
     finally:

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jsonschema
 
@@ -37,7 +37,7 @@ class Page:
         self._client: keyscope.Keyscope | None = None
         self._environment = _environment(url, folder)
 
-    async def __aenter__(self) -> "Page":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

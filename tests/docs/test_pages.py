@@ -1,6 +1,5 @@
 """Every snippet of the documentation does what the page says."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,22 @@ from tests.docs.snippets import NO_SERVICE, snippets
 from tests.support.nats import Nats
 from tests.support.service import Service
 
-PAGES = [page for page in pages() if snippets(page, ROOT)]
+pytestmark = pytest.mark.timeout(180)
+
+SNIPPETS = {page: found for page in pages() if (found := snippets(page, ROOT))}
+SERVED = {page: NO_SERVICE not in page.read_text() for page in SNIPPETS}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", SNIPPETS, ids=lambda page: str(page.relative_to(ROOT)))
 async def test_snippets(page: Path, nats_server: Nats, tmp_path: Path) -> None:
     service = Service(nats_server.url, tmp_path / "data")
-    if NO_SERVICE not in page.read_text():
+    if SERVED[page]:
         await service.start()
     folder = tmp_path / "page"
     folder.mkdir()
     try:
         async with Page(nats_server.url, folder) as running:
-            for snippet in snippets(page, ROOT):
+            for snippet in SNIPPETS[page]:
                 try:
                     await running.run(snippet)
                 except Exception as error:
