@@ -1,0 +1,29 @@
+"""`python -m benchmarks`: run the suite, write benchmarks/results/."""
+
+import argparse
+import os
+
+from benchmarks import plots, results
+from benchmarks.suite import Suite
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--large", action="store_true", help="the million keys, instead of the usual rows")
+    parser.add_argument(
+        "--seconds", type=float, default=float(os.environ.get("SECONDS") or 2), help="how long a row is measured"
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows; nothing is written")
+    chosen = parser.parse_args()
+    suite = Suite(chosen.seconds, chosen.only)
+    (suite.large if chosen.large else suite.small)()
+    if not chosen.only:
+        merged = results.merged(suite.rows, suite.facts, sweeps=suite.sweeps, growth=suite.growth)
+        results.write(merged, suite.peers)
+        plots.write(results.FOLDER, merged)
+        print(f"written: {results.FOLDER}")
+
+
+if __name__ == "__main__":
+    main()

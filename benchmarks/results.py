@@ -1,0 +1,160 @@
+"""The results on disk: latest.json, and the table that is made of it.
+
+A row or fact that this run did not measure keeps its last measured value, with its own date.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import FACT_LIMITS, ORDER, PEERS, TARGETS, TITLES
+
+FOLDER = Path(__file__).parent / "results"
+LATEST = FOLDER / "latest.json"
+MEDUSA = Path(__file__).parent / "peers" / "medusa" / "results.json"
+PERCENTILE_FIELDS = {"p50_ms": "50", "p95_ms": "95", "p99_ms": "99", "p999_ms": "99.9"}
+
+Row = dict[str, Any]
+
+
+def today() -> str:
+    """The time of a measurement, to the minute."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def row(name: str, measured: Mapping[str, Any], peers: "Peers", **more: Any) -> Row:
+    """A row for latest.json."""
+    percentiles = measured.get("percentiles_ms", {})
+    made: Row = {"name": name, "title": TITLES.get(name, name), "measured": today()}
+    made |= {field: percentiles.get(key) for field, key in PERCENTILE_FIELDS.items()}
+    made |= dict(measured) | more
+    if name in TARGETS:
+        made |= {"target": str(TARGETS[name]), "met": TARGETS[name].met_by(made)}
+    return made | peers.beside(name, made)
+
+
+class Peers:
+    """Medusa's figures for the same work."""
+
+    def __init__(self, file: Path = MEDUSA) -> None:
+        kept = json.loads(file.read_text())
+        self._all = [each for each in kept["results"] if each["via"] == "in-process"]
+        self.machine: dict[str, Any] = kept["machine"]
+
+    def beside(self, name: str, made: Row) -> Row:
+        """What Medusa did, and how many times that this is: of rates with many calls in flight, of medians with one."""
+        if name not in PEERS:
+            return {}
+        dataset, begins, concurrency = PEERS[name]
+        found = [
+            each
+            for each in self._all
+            if (each["dataset"], each["concurrency"]) == (dataset, concurrency) and each["name"].startswith(begins)
+        ]
+        if not found:
+            return {}
+        theirs = found[0]
+        rate = theirs.get("items_per_s", theirs["ops_per_s"])
+        ratio = theirs["p50_ms"] / made["p50_ms"] if concurrency == 1 else made["rate"] / rate
+        return {
+            "medusa": {"rate": rate, "p50_ms": theirs["p50_ms"], "p99_ms": theirs["p99_ms"]},
+            "times_medusa": round(ratio, 1),
+        }
+
+
+def read() -> dict[str, Any]:
+    """latest.json as it is; empty when there is none."""
+    if LATEST.exists():
+        kept: dict[str, Any] = json.loads(LATEST.read_text())
+        return kept
+    return {"rows": [], "facts": {}, "sweeps": {}, "growth": {}}
+
+
+def merged(rows: Iterable[Row], facts: Mapping[str, Any], **plots: Any) -> dict[str, Any]:
+    """latest.json with this run's results in place of older ones."""
+    old = read()
+    new = {each["name"]: {**each, "kept": False} for each in rows}
+    kept = {each["name"]: {**each, "kept": True} for each in old["rows"]}
+    both = kept | new
+    order = {name: i for i, name in enumerate(ORDER)}
+    measured = dict.fromkeys(facts, today())
+    return {
+        "rows": sorted(both.values(), key=lambda each: (order.get(each["name"], len(order)), each["name"])),
+        "facts": {**old["facts"], **facts, "measured": {**old["facts"].get("measured", {}), **measured}},
+        "sweeps": {**old.get("sweeps", {}), **plots.get("sweeps", {})},
+        "growth": plots.get("growth") or old.get("growth", {}),
+    }
+
+
+def write(results: Mapping[str, Any], peers: Peers) -> None:
+    """latest.json and latest.md."""
+    FOLDER.mkdir(exist_ok=True)
+    LATEST.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    (FOLDER / "latest.md").write_text(markdown(results, peers))
+
+
+def markdown(results: Mapping[str, Any], peers: Peers) -> str:
+    """The tables, for people."""
+    facts = results["facts"]
+    machine, disk = facts.get("machine", {}), facts.get("durability", {})
+    lines = [
+        "# Keyscope, measured",
+        "",
+        f"{machine.get('cores')} cores of {machine.get('cpu')}, {machine.get('memory_gib')} GiB; {machine.get('kernel')}; "
+        f"{machine.get('file_system')}, an fdatasync takes {machine.get('fdatasync_p50_ms')} ms (p50). "
+        "Load, nats-server and all services share these cores.",
+        "",
+        *(f"* {what}: {how}" for what, how in disk.items()),
+        "* " + ", ".join(f"{name} {number}" for name, number in facts.get("versions", {}).items()),
+        "",
+        f"Medusa {peers.machine['medusa']}, called in process, on {peers.machine['cores']} cores of "
+        f"{peers.machine['cpu']}, {peers.machine['date']}. Elsewhere: cores that other programs used meanwhile. "
+        "† kept from an earlier run.",
+        "",
+        "| row | rate /s | target | met | × Medusa | p50 ms | p95 | p99 | p99.9 | CPU µs per call: nats | commands | reads | load | memory MB | elsewhere | measured |",
+        "|---|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+        *(_line(each) for each in results["rows"]),
+        "",
+        "| fact | value | limit |",
+        "|---|---:|---:|",
+        *(
+            f"| {name}{_mark(facts, name)} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} |"
+            for name in sorted(facts, key=lambda each: (each not in FACT_LIMITS, each))
+            if not isinstance(facts[name], dict)
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(each: Row) -> str:
+    cpu = each.get("cpu_us_per_call", {})
+    cells = [
+        each["title"] + (" †" if each.get("kept") else ""),
+        _number(each.get("rate")),
+        each.get("target", ""),
+        {True: "yes", False: "**no**", None: ""}[each.get("met")],
+        _number(each.get("times_medusa")),
+        *(_number(each.get(field)) for field in PERCENTILE_FIELDS),
+        *(_number(cpu.get(name)) for name in ("nats-server", "commands", "reads", "load")),
+        _number(sum(mb for name, mb in each.get("memory_mb", {}).items() if name != "load")),
+        _number(each.get("elsewhere")),
+        each["measured"],
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _mark(facts: Mapping[str, Any], name: str) -> str:
+    return f" ({facts['measured'][name]})" if name in facts.get("measured", {}) else ""
+
+
+def _fact(value: Any) -> str:
+    return _number(value) if isinstance(value, int | float) else str(value)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
