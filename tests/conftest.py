@@ -8,6 +8,7 @@ import pytest
 
 import keyscope
 from tests.support.nats import Nats
+from tests.support.postgres import Postgres
 from tests.support.service import Service
 from tests.support.up import Up
 
@@ -32,6 +33,24 @@ def make_nats(tmp_path: Path) -> Iterator[Callable[..., Nats]]:
 def nats_server(make_nats: Callable[..., Nats]) -> Nats:
     """A nats-server with JetStream and nothing in it."""
     return make_nats()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, for all tests that do not stop it."""
+    server = Postgres()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty event store of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'data' / 'events.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.store()
 
 
 @pytest.fixture

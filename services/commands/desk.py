@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
+from eventsourcing.persistence import PersistenceError
 
 from events.errors import KeyscopeError, Unavailable, UnexpectedState
 from services.bus.replies import failure, success
@@ -74,6 +75,10 @@ class Desk:
             await work
         except KeyscopeError as error:
             answer(Reply(failure(error), error))
+        except PersistenceError as error:
+            log.error("the event store cannot be read", error=str(error))  # noqa: TRY400 - no news in a traceback
+            unavailable = Unavailable("the event store cannot be reached: try again", retry_after_ms=RETRY_AFTER_MS)
+            answer(Reply(failure(unavailable), unavailable))
         except Exception:
             log.exception("a command failed in preparation")
             answer(_failed())

@@ -17,7 +17,7 @@ from services.commands.preparing import Preparer
 from services.commands.requests import RequestDoor
 from services.commands.wake import WakeUp
 from services.commands.writer import Writer
-from services.store.application import open_store
+from services.store.application import open_when_reachable
 
 HASHING_THREADS = 2
 
@@ -38,7 +38,9 @@ async def serve(
 
     `store` is the event store's URL; `on_commit` is told each new position. Raises what opening the store raises.
     """
-    opened = await asyncio.to_thread(open_store, store)
+    opened = await open_when_reachable(store, stopping)
+    if opened is None:
+        return
     client = await connect("keyscope-commands")
     await ensure_stream(client.jetstream(), jobs_stream(subjects, replicas))
     wake = WakeUp(client, subjects, on_commit)

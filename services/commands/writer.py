@@ -32,6 +32,10 @@ BATCH_WEIGHT = 4_000
 """About how many events one transaction takes at most, unless a single command has more."""
 RETRY_AFTER_MS = 250
 REDO_LIMIT = 20
+CONTENDED_BATCHES = 16
+"""Batches that are written alone after another replica came first: most likely it is still busy."""
+LOOK_SECONDS = 5.0
+"""How often an idle writer looks for the sweeps of a replica that has died."""
 INDEX_EVERY = 10_000
 """Events after which the index of channels to keys catches up: some 50 ms of work at most."""
 
@@ -54,6 +58,7 @@ class Writer:
         self._stopping = False
         self._position = store.recorder.position()
         self._indexed = self._position
+        self._contended = 0
         self._sweeps = True
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._stopped = asyncio.Event()
@@ -120,7 +125,7 @@ class Writer:
             # In this order: whoever hands in a command after the queue was seen empty sees a writer that is idle.
             self._idle = True
             while not self._waiting and not self._sweeps and not self._stopping:
-                self._wake.wait()
+                self._sweeps = not self._wake.wait(LOOK_SECONDS)
             self._idle = False
             return bool(self._waiting) or not self._stopping
 
@@ -135,14 +140,25 @@ class Writer:
         return batch
 
     def _carry_out(self, batch: list[Command]) -> None:
-        """Run and answer a batch. One that meets another replica's change is redone, at last one by one."""
+        """Run and answer a batch. One that meets another replica's change is redone alone, at last one by one."""
         try:
-            answers = self._write(batch)
+            answers = self._write_in_turn(batch)
         except (StaleRead, IntegrityError):
             answers = self._one_by_one(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are answered
             answers = self._failed(batch, error)
         self._answer(answers)
+
+    def _write_in_turn(self, batch: list[Command]) -> Answers:
+        if not self._contended:
+            try:
+                return self._write(batch)
+            except (StaleRead, IntegrityError):
+                self._contended = CONTENDED_BATCHES
+        self._contended -= 1
+        with self._store.recorder.alone():
+            self._catch_up(set())
+            return self._write(batch)
 
     def _one_by_one(self, batch: list[Command]) -> Answers:
         answers: Answers = []
@@ -163,8 +179,9 @@ class Writer:
 
     def _failed(self, batch: list[Command], error: Exception) -> Answers:
         """The store did not take the batch."""
-        log.error("a batch was not stored", commands=len(batch), error=str(error), exc_info=error)
-        if isinstance(error, PersistenceError):
+        expected = isinstance(error, PersistenceError)
+        log.error("a batch was not stored", commands=len(batch), error=str(error), exc_info=None if expected else error)
+        if expected:
             answer: KeyscopeError = Unavailable(
                 "the event store did not confirm the command: try again with the same command id",
                 retry_after_ms=RETRY_AFTER_MS,
@@ -179,14 +196,18 @@ class Writer:
         instant = now()
         runs: dict[str, _Run] = {}
         order: list[tuple[Command, _Run | None]] = []
-        for command in batch:
-            id = command.context.command_id
-            if id in known:
-                order.append((command, None))
-                continue
-            if id not in runs:
-                runs[id] = _Run(command, work, instant)
-            order.append((command, runs[id]))
+        try:
+            for command in batch:
+                id = command.context.command_id
+                if id in known:
+                    order.append((command, None))
+                    continue
+                if id not in runs:
+                    runs[id] = _Run(command, work, instant)
+                order.append((command, runs[id]))
+        except PersistenceError:
+            work.forget()
+            raise
         if runs:
             self._commit(work, list(runs.values()))
         return [(command, run.reply if run else _repeated(known[command.context.command_id])) for command, run in order]
@@ -227,18 +248,19 @@ class Writer:
 
     def _sweep(self) -> None:
         """One step of the oldest sweep, while no command waits."""
-        sweep = self._store.recorder.next_sweep()
-        if sweep is None:
-            self._sweeps = False
-            return
         work = Work(self._store, self._cache)
         work.begin_step(now())
-        step_sweep(work, sweep)
         try:
+            sweep = self._store.recorder.next_sweep()
+            if sweep is None:
+                self._sweeps = False
+                return
+            step_sweep(work, sweep)
             self._commit(work, [])
         except (StaleRead, IntegrityError):
             return
         except PersistenceError as error:
+            work.forget()
             log.warning("a sweep was not stored; trying again", error=str(error))
             with self._wake:
                 self._wake.wait(1)
@@ -279,6 +301,8 @@ class _Run:
         except KeyscopeError as error:
             work.roll_back()
             self.error = error
+        except PersistenceError:  # the store cannot be read: that fails the batch
+            raise
         except Exception as error:
             log.exception("a handler failed", command=command.spec.name)
             work.roll_back()

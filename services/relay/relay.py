@@ -8,9 +8,11 @@ continuation in, and whoever is refused looks again.
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from random import uniform
 from time import monotonic
 
 import structlog
+from eventsourcing.persistence import PersistenceError
 from nats.errors import Error as NatsError
 
 from events.envelope import decode
@@ -40,6 +42,8 @@ class Relay:
     stopping: asyncio.Event
     look_at: float = 0.0
     """When to look at the stream again."""
+    fenced: bool = False
+    """Somebody else has just written to the stream."""
 
     async def run(self) -> None:
         """Relay until `stopping` is set (and `wake`, to see it) or until cancelled.
@@ -52,7 +56,9 @@ class Relay:
                 end = await self._follow(end)
             except Fenced as fenced:
                 log.info("the stream ends elsewhere than expected; looking again", reason=str(fenced))
-                end = None
+                end, self.fenced = None, True
+            except PersistenceError as error:
+                log.warning("the event store cannot be read; trying again", error=str(error).strip())
                 await asyncio.sleep(PAUSE_SECONDS)
             except (NatsError, TimeoutError) as error:
                 log.warning("the stream cannot be reached; trying again", error=str(error) or type(error).__name__)
@@ -61,12 +67,13 @@ class Relay:
 
     async def _follow(self, end: End | None) -> End:
         """Append what is stored after `end`, or wait to be woken. Returns where the stream ends then."""
+        if self.fenced:
+            await self._stand_by()
+            self.fenced = False
         if end is None or monotonic() >= self.look_at:
             await self._look(end)
             end = await self.stream.end()
-        rows = self.store.recorder.notifications(end.position, FEW)
-        if len(rows) == FEW:
-            rows = await asyncio.to_thread(self.store.recorder.notifications, end.position, BATCH)
+        rows = await self._after(end.position)
         if rows:
             end = await self.stream.append(end, rows)
             if len(rows) > BUSY:
@@ -77,6 +84,21 @@ class Relay:
                 await self.wake.wait()
         self.wake.clear()
         return end
+
+    async def _after(self, position: int) -> list[tuple[int, str, bytes]]:
+        recorder = self.store.recorder
+        if recorder.at_hand:
+            rows = recorder.notifications(position, FEW)
+            if len(rows) < FEW:
+                return rows
+        return await asyncio.to_thread(recorder.notifications, position, BATCH)
+
+    async def _stand_by(self) -> None:
+        """Leave it to the other relay as long as the stream grows."""
+        before = None
+        while not self.stopping.is_set() and before != (end := await self.stream.end()):
+            before = end
+            await asyncio.sleep(uniform(PAUSE_SECONDS, 3 * PAUSE_SECONDS))  # noqa: S311 - so that relays part
 
     async def _look(self, end: End | None) -> None:
         """See whether the stream is what it should be. One that is torn is emptied, and then filled anew.

@@ -12,7 +12,7 @@ from events.subjects import Subjects
 from services.bus.streams import ensure_stream, events_stream
 from services.relay.relay import Relay
 from services.relay.stream import EventStream
-from services.store.application import open_store
+from services.store.application import open_when_reachable
 
 
 async def serve(
@@ -29,7 +29,9 @@ async def serve(
 
     `source` is the CloudEvents source of what is published. Raises what opening the store raises, StreamMismatch.
     """
-    opened = await asyncio.to_thread(open_store, store)
+    opened = await open_when_reachable(store, stopping)
+    if opened is None:
+        return
     client = await connect("keyscope-relay")
     js = client.jetstream()
     await ensure_stream(js, events_stream(subjects, replicas))
@@ -41,13 +43,14 @@ async def serve(
     await client.subscribe(subjects.wake, cb=woken)
     relay = Relay(opened, EventStream(client, js, subjects, source), wake, stopping)
     relaying = asyncio.create_task(relay.run())
+    listening = asyncio.create_task(opened.recorder.follow(wake.set))
     stop = asyncio.create_task(stopping.wait())
     ready()
     await asyncio.wait((relaying, stop), return_when=asyncio.FIRST_COMPLETED)
     wake.set()
-    for task in (relaying, stop):
+    for task in (relaying, listening, stop):
         task.cancel()
-    await asyncio.gather(stop, return_exceptions=True)
+    await asyncio.gather(listening, stop, return_exceptions=True)
     with suppress(asyncio.CancelledError):
         await relaying  # raises what made the relay end by itself
     await client.drain()

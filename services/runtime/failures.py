@@ -17,7 +17,7 @@ class Exit(IntEnum):
     DAMAGED = 65
     """A file of the event store or of the read model is damaged, or is something else."""
     UNREACHABLE = 69
-    """NATS refuses the connection, or the credentials."""
+    """NATS or PostgreSQL refuses the connection, or the credentials."""
     CRASHED = 70
     """A process keeps crashing; the log has the reason."""
     NO_FILE = 73
@@ -73,6 +73,8 @@ def explain(error: BaseException, *, database: object, remedy: str) -> Failure |
         if found := _SQLITE.get(_sqlite_code(cause)):
             code, what = found
             return Failure(code, f"{database} {what}" + (f": {remedy}" if code is Exit.DAMAGED else ""))
+        if type(cause).__module__.partition(".")[0] == "psycopg":
+            return Failure(Exit.UNREACHABLE, f"{database} cannot be used: {str(cause).strip()}")
     return None
 
 

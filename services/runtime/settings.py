@@ -70,8 +70,11 @@ class Settings(BaseSettings):
     @field_validator("event_store")
     @classmethod
     def _known_store(cls, url: str) -> str:
-        if url and not url.startswith("sqlite:///"):
-            raise ValueError("an event store is named as sqlite:///PATH (an absolute path has four slashes)")
+        if url and not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ValueError(
+                "an event store is named as sqlite:///PATH (an absolute path has four slashes) "
+                "or as postgresql://USER@HOST/DATABASE"
+            )
         return url
 
     @property

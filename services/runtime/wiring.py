@@ -118,7 +118,7 @@ async def _query(context: Context, ready: Callable[[], None]) -> None:
 
 
 def _event_store(settings: Settings) -> str:
-    return settings.event_store_url.removeprefix("sqlite:///")
+    return without_password(settings.event_store_url.removeprefix("sqlite:///"))
 
 
 def _read_model(settings: Settings) -> Path:

@@ -1,19 +1,29 @@
 """The event-sourced application: loading aggregates, and writing batches of their events."""
 
-from collections.abc import Iterable
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import structlog
 from eventsourcing.application import AggregateNotFoundError, Repository
-from eventsourcing.persistence import EventStore
+from eventsourcing.persistence import EventStore, OperationalError
 
 from services.domain.aggregate import Aggregate
 from services.domain.api_key import ApiKey
 from services.domain.sales_channel import SalesChannel
 from services.store.commit import Commit, Committed
 from services.store.mapper import EventMapper
+from services.store.port import StorePort
 from services.store.sqlite import Datastore, SQLiteStore
+
+if TYPE_CHECKING:
+    from services.store.postgres import PostgresStore
+
+log = structlog.get_logger(__name__)
 
 _KINDS: dict[str, type[ApiKey] | type[SalesChannel]] = {
     "api_key": ApiKey,
@@ -37,7 +47,7 @@ def _project(aggregate: Any, events: Iterable[Any]) -> Any:
 class Store:
     """An open event store. Synchronous; one thread uses it at a time."""
 
-    recorder: SQLiteStore
+    recorder: StorePort
     events: EventStore[str]
     repository: Repository[str]
 
@@ -50,29 +60,68 @@ class Store:
         return aggregate
 
     def write(self, commit: Commit) -> Committed:
-        """Write a batch (see SQLiteStore.insert_batch)."""
+        """Write a batch (see StorePort.insert_batch)."""
         stored = list(map(self.events.mapper.to_stored_event, commit.events))
         return self.recorder.insert_batch(stored, commit)
 
     def close(self) -> None:
-        """Close its files."""
-        self.recorder.datastore.close()
-
-
-SCHEME = "sqlite:///"
+        """Close its files or connections."""
+        self.recorder.close()
 
 
 def open_store(url: str) -> Store:
-    """Open the event store at `url`, `sqlite:///` and the path of a file, and create what is missing.
+    """Open the event store at `url`, and create what is missing.
 
-    Raises ValueError for another scheme, an error of sqlite3 or of the library for a damaged file.
+    `sqlite:///` and the path of a file, or `postgresql://` as libpq knows it, with `schema` as one more parameter.
+    Raises ValueError for anything else, an error of sqlite3 or of the library for a damaged file, and
+    PersistenceError when the server cannot be reached or refuses.
     """
-    path = url.removeprefix(SCHEME)
-    if not url.startswith(SCHEME) or not path:
-        raise ValueError(f"not an event store: {url!r}; give {SCHEME}path/to/file")
+    for scheme, opened in _SCHEMES.items():
+        if url.startswith(scheme) and url != scheme:
+            recorder = opened(url)
+            events = EventStore[str](EventMapper(), recorder)
+            return Store(recorder, events, Repository(events))
+    raise ValueError("not an event store: give sqlite:///path/to/file or postgresql://user@host/database")
+
+
+async def open_when_reachable(url: str, stopping: asyncio.Event) -> Store | None:
+    """Open the event store as soon as its server can be reached; None when `stopping` is set before.
+
+    Raises what `open_store` raises, but for a server that cannot be reached, or is starting.
+    """
+    while not stopping.is_set():
+        try:
+            return await asyncio.to_thread(open_store, url)
+        except OperationalError as error:
+            if _REFUSED.search(str(error)) or url.startswith(SQLITE):
+                raise
+            log.warning("the event store cannot be reached; trying again", error=str(error).strip())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+    return None
+
+
+def _sqlite(url: str) -> SQLiteStore:
+    path = url.removeprefix(SQLITE)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     recorder = SQLiteStore(Datastore(path))
     recorder.create_table()
     recorder.check()
-    events = EventStore[str](EventMapper(), recorder)
-    return Store(recorder, events, Repository(events))
+    return recorder
+
+
+def _postgres(url: str) -> "PostgresStore":
+    from services.store.postgres import open_postgres  # a fifth of a second, for those who use it
+
+    return open_postgres(url)
+
+
+SQLITE = "sqlite:///"
+RETRY_SECONDS = 1.0
+_REFUSED = re.compile("FATAL: .*(authentication|does not exist|pg_hba|permission|not permitted)|certificate")
+"""A server that says so says the same a second later (libpq tells no code)."""
+_SCHEMES: dict[str, Callable[[str], "SQLiteStore | PostgresStore"]] = {
+    SQLITE: _sqlite,
+    "postgresql://": _postgres,
+    "postgres://": _postgres,
+}

@@ -5,10 +5,9 @@ interpreter lock at each step, and getting it back from a busy event loop costs 
 """
 
 import sqlite3
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from eventsourcing.sqlite import (
@@ -21,11 +20,10 @@ from eventsourcing.sqlite import (
 )
 
 from services.store.commit import Commit, Committed, Outcome, StaleRead, Sweep
+from services.store.packing import packed, unpacked
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30
-COMPRESS_FROM = 512
-"""Outcomes of so many bytes are kept compressed: the reply to a hundred links shrinks tenfold."""
 
 _TABLES = [
     # Never WITHOUT ROWID for stored_events: its rowid is the position.
@@ -79,19 +77,16 @@ class Datastore(SQLiteDatastore):
 
 
 class SQLiteStore(SQLiteApplicationRecorder):
-    """The library's recorder, with the outcomes and indexes beside the events."""
+    """The library's recorder, with the outcomes and indexes beside the events (services.store.port.StorePort)."""
 
     datastore: Datastore
+    at_hand: ClassVar = True
 
     def __init__(self, datastore: Datastore) -> None:
         super().__init__(datastore)
         self.create_table_statements += _TABLES
 
     def insert_batch(self, stored: Sequence[StoredEvent], commit: Commit) -> Committed:
-        """Write a batch: all of it, synced, or nothing.
-
-        Raises StaleRead, and IntegrityError when a version, a token or a command id is taken.
-        """
         with self.datastore.transaction(commit=True) as cursor:
             position = self._position(cursor)
             foreign = self._changed_since(cursor, commit.known_position) if position > commit.known_position else set()
@@ -112,7 +107,7 @@ class SQLiteStore(SQLiteApplicationRecorder):
         return Committed(positions, position, foreign)
 
     def _insert_beside(self, cursor: SQLiteCursor, commit: Commit, outcomes: Sequence[Outcome]) -> None:
-        _insert(cursor, "INSERT INTO commands (id, reply)", [(o.command_id, _packed(o.reply)) for o in outcomes])
+        _insert(cursor, "INSERT INTO commands (id, reply)", [(o.command_id, packed(o.reply)) for o in outcomes])
         _insert(cursor, "INSERT INTO tokens (token, api_key_id)", commit.tokens)
         _insert(
             cursor,
@@ -124,8 +119,18 @@ class SQLiteStore(SQLiteApplicationRecorder):
         for id in commit.done_sweeps:
             cursor.execute("DELETE FROM sweeps WHERE id=?", (id,))
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Promises nothing: replicas on one file are rare, and repeat what was refused until it is not."""
+        yield
+
+    async def follow(self, grown: Callable[[], None]) -> None:
+        """A file cannot tell: the services wake each other over the bus."""
+
+    def close(self) -> None:
+        self.datastore.close()
+
     def position(self) -> int:
-        """The position of the last event; 0 when there is none."""
         with self.datastore.transaction(commit=False) as cursor:
             return self._position(cursor)
 
@@ -140,34 +145,26 @@ class SQLiteStore(SQLiteApplicationRecorder):
         return {row[0] for row in cursor.fetchall()}
 
     def changed_since(self, position: int) -> tuple[int, set[str]]:
-        """(the position now, the aggregates that changed after `position`)."""
         with self.datastore.transaction(commit=False) as cursor:
             now = self._position(cursor)
             return now, self._changed_since(cursor, position) if now > position else set()
 
     def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
-        """The kept replies to those of the commands that were carried out before."""
         found: dict[str, bytes] = {}
         with self.datastore.transaction(commit=False) as cursor:
             for chunk in _chunks(command_ids):
                 marks = ",".join("?" * len(chunk))
                 cursor.execute(f"SELECT id, reply FROM commands WHERE id IN ({marks})", tuple(chunk))
-                found.update((id, _unpacked(reply)) for id, reply in cursor.fetchall())
+                found.update((id, unpacked(reply)) for id, reply in cursor.fetchall())
         return found
 
     def api_key_of(self, token: str) -> str | None:
-        """The id of the key that has this token (or fingerprint of a secret one)."""
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute("SELECT api_key_id FROM tokens WHERE token=?", (token,))
             row = cursor.fetchone()
             return row[0] if row else None
 
     def keys_of(self, sales_channel_id: str, *, after: str = "", limit: int) -> list[str]:
-        """Ids of keys that the channel is or was once linked with, in order, after the given one.
-
-        The index that tells is brought up to date first: it follows the events in bulk, which costs a link a fifth of
-        what a row at a time would.
-        """
         self.index_links()
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute(
@@ -178,7 +175,6 @@ class SQLiteStore(SQLiteApplicationRecorder):
             return [row[0] for row in cursor.fetchall()]
 
     def index_links(self) -> None:
-        """Let the index of channels to keys follow the events."""
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute("SELECT position FROM channel_links_position")
             behind = cursor.fetchone()[0]
@@ -195,13 +191,11 @@ class SQLiteStore(SQLiteApplicationRecorder):
             cursor.execute("UPDATE channel_links_position SET position = max(position, ?)", (now,))
 
     def has_sweep(self, sales_channel_id: str) -> bool:
-        """Whether a sweep of this channel is unfinished."""
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute("SELECT 1 FROM sweeps WHERE sales_channel_id=? LIMIT 1", (sales_channel_id,))
             return cursor.fetchone() is not None
 
     def next_sweep(self) -> Sweep | None:
-        """The oldest unfinished sweep."""
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute(
                 "SELECT sales_channel_id, direction, time, context, cursor, id FROM sweeps ORDER BY id LIMIT 1"
@@ -210,7 +204,6 @@ class SQLiteStore(SQLiteApplicationRecorder):
             return Sweep(*row) if row else None
 
     def notifications(self, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-        """(position, topic, stored text) of the events after a position, in order."""
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute(
                 "SELECT rowid, topic, state FROM stored_events WHERE rowid>? ORDER BY rowid LIMIT ?", (after, limit)
@@ -266,12 +259,3 @@ def _insert(cursor: SQLiteCursor, statement: str, rows: Sequence[tuple[Any, ...]
         row = f"({','.join('?' * len(chunk[0]))})"
         values = [value for row_values in chunk for value in row_values]
         cursor.execute(f"{statement} VALUES {','.join([row] * len(chunk))}", values)
-
-
-def _packed(reply: bytes) -> bytes:
-    return reply if len(reply) < COMPRESS_FROM else zlib.compress(reply, 1)
-
-
-def _unpacked(reply: bytes) -> bytes:
-    # A reply is JSON and begins with a brace; zlib's first byte is x.
-    return reply if reply[:1] == b"{" else zlib.decompress(reply)

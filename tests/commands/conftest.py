@@ -52,9 +52,9 @@ def encoded(body: Any) -> bytes:
 
 
 @pytest.fixture
-async def write_side(nats_server: Nats, tmp_path: Path) -> AsyncIterator[Service]:
+async def write_side(nats_server: Nats, tmp_path: Path, store_url: str) -> AsyncIterator[Service]:
     """Commands and relay on an empty store."""
-    running = Service(nats_server.url, tmp_path / "data")
+    running = Service(nats_server.url, tmp_path / "data", event_store=store_url)
     await running.start("commands", "relay")
     yield running
     await running.stop()

@@ -50,7 +50,7 @@ async def test_jobs_published_while_the_service_is_down(write_side: Service, cli
 
 async def test_two_replicas_on_one_store(write_side: Service, nats_server: Nats, requests: Requests) -> None:
     """Each may hold a stale aggregate; the rules hold all the same, and nothing is lost."""
-    other = Service(nats_server.url, write_side.settings.data_dir)
+    other = Service(nats_server.url, write_side.settings.data_dir, event_store=write_side.settings.event_store)
     await other.start("commands")
     await requests.send("api_key.create", KEY)
     await requests.send("sales_channel.create", [{"id": f"sc_{n}", "name": "W"} for n in range(40)])
@@ -147,6 +147,7 @@ async def test_what_was_received_before_a_stop_is_answered(write_side: Service, 
     assert answered
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 async def test_a_full_disk_is_answered_and_nothing_is_half_done(
     write_side: Service, requests: Requests, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,5 +175,6 @@ async def test_a_full_disk_is_answered_and_nothing_is_half_done(
     assert len(await all_events(client, 201)) == 201
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_the_store_is_in_the_data_folder(write_side: Service) -> None:
     assert (Path(write_side.settings.data_dir) / "events.db").exists()

@@ -21,8 +21,8 @@ STREAM = "KEYSCOPE_EVENTS"
 
 
 @pytest.fixture
-async def write_side(nats_server: Nats, tmp_path: Path) -> AsyncIterator[Service]:
-    running = Service(nats_server.url, tmp_path / "data")
+async def write_side(nats_server: Nats, tmp_path: Path, store_url: str) -> AsyncIterator[Service]:
+    running = Service(nats_server.url, tmp_path / "data", event_store=store_url)
     await running.start("commands", "relay")
     yield running
     await running.stop()
@@ -124,7 +124,7 @@ async def test_a_stream_that_was_deleted_while_it_was_down(write_side: Service, 
 
 
 async def test_two_relays_at_once(write_side: Service, nats_server: Nats, client: Client) -> None:
-    other = Service(nats_server.url, write_side.settings.data_dir)
+    other = Service(nats_server.url, write_side.settings.data_dir, event_store=write_side.settings.event_store)
     await other.start("relay", "relay")
     for _ in range(10):
         await asyncio.gather(*(channels(client, 20) for _ in range(5)))

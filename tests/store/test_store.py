@@ -15,17 +15,18 @@ from services.domain.aggregate import Recorded
 from services.domain.api_key import ApiKey
 from services.store.application import Store, open_store
 from services.store.commit import Commit, Outcome, StaleRead, Sweep
+from services.store.sqlite import SQLiteStore
 from tests.domain.test_api_key import created, dismissed, linked
 
 T = "2026-01-01T00:00:00.000Z"
 
 
 @pytest.fixture
-def open_it(tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def open_it(store_url: str) -> Iterator[Callable[[], Store]]:
     stores = []
 
     def open_again() -> Store:
-        stores.append(open_store(f"sqlite:///{tmp_path / 'events.db'}"))
+        stores.append(open_store(store_url))
         return stores[-1]
 
     yield open_again
@@ -158,12 +159,15 @@ def test_sweeps_are_a_queue(store: Store) -> None:
     assert last.direction == "restore"
 
 
-def test_it_is_synced_before_a_commit_returns(store: Store) -> None:
+def test_it_is_synced_before_a_commit_returns(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'events.db'}")
+    assert isinstance(store.recorder, SQLiteStore)
     with store.recorder.datastore.transaction(commit=False) as cursor:
         cursor.execute("PRAGMA synchronous")
         assert cursor.fetchone()[0] == 2  # FULL
         cursor.execute("PRAGMA journal_mode")
         assert cursor.fetchone()[0] == "wal"
+    store.close()
 
 
 @pytest.mark.parametrize("url", ["", "sqlite:///", "mysql://x", "/tmp/x", "sqlite://x"])

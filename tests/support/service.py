@@ -11,8 +11,10 @@ from services.runtime.wiring import SERVICES, Context
 class Service:
     """Services on the files in one folder. After `stop`, `start` goes on with what is in them."""
 
-    def __init__(self, nats_url: str, folder: Path, prefix: str = "keyscope") -> None:
-        self.settings = Settings(nats_url=nats_url, data_dir=folder, prefix=prefix, drain_seconds=5)
+    def __init__(self, nats_url: str, folder: Path, prefix: str = "keyscope", event_store: str = "") -> None:
+        self.settings = Settings(
+            nats_url=nats_url, data_dir=folder, prefix=prefix, drain_seconds=5, event_store=event_store
+        )
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -1,0 +1,219 @@
+"""The event store in PostgreSQL, for several replicas at once.
+
+The tables of events are those of the library's recorder. One transaction takes a batch in two round trips: lock and
+look, then write and commit.
+
+Positions are given out under a lock that is held until the commit, so they grow in the order of the commits, without
+gaps. It is an advisory lock. The library's own, of the table, is the same to us, but it also waits for autovacuum's
+ANALYZE, and then for a second (deadlock_timeout) before PostgreSQL interrupts that. The unique index on positions
+refuses whoever writes without the lock.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import psycopg
+import structlog
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg import Connection, Cursor
+from psycopg.rows import tuple_row
+
+from services.store.commit import Commit, Committed, Outcome, StaleRead, Sweep
+from services.store.packing import packed, unpacked
+from services.store.postgres_connections import Connections, Place
+from services.store.postgres_sql import migrate, statements
+
+LISTEN_AGAIN_SECONDS = 1.0
+_NO_LIMIT = 2**62
+
+log = structlog.get_logger(__name__)
+
+
+class Datastore(PostgresDatastore):
+    """The place of an event store in a database server, and our connections to it."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__("", "", "", "", "", schema=place.schema, originator_id_type="text")
+        self.place = place
+        self.pool: Any = Connections(place)
+
+
+class PostgresStore(PostgresApplicationRecorder):
+    """The library's recorder, with the outcomes and indexes beside the events (services.store.port.StorePort)."""
+
+    datastore: Datastore
+    at_hand: ClassVar = False
+
+    def __init__(self, datastore: Datastore) -> None:
+        super().__init__(datastore)
+        self._sql = statements(datastore.schema)
+
+    def create_table(self) -> None:
+        """Make what is missing. Any number of replicas may do so at once.
+
+        Raises ProgrammingError when a newer release has changed the tables.
+        """
+        with self.datastore.get_connection() as connection:
+            migrate(connection, self.datastore.schema, self.sql_create_statements)
+
+    # ---- writing
+
+    def insert_batch(self, stored: Sequence[StoredEvent], commit: Commit) -> Committed:
+        with self.datastore.get_connection() as connection:
+            try:
+                return self._insert_batch(connection, stored, commit)
+            except BaseException:
+                if not connection.closed:
+                    connection.rollback()
+                raise
+
+    def _insert_batch(self, connection: Connection[Any], stored: Sequence[StoredEvent], commit: Commit) -> Committed:
+        with connection.pipeline() as pipeline:
+            self._run(connection, "begin")
+            self._run(connection, "lock")
+            latest = self._run(connection, "position")
+            changes = self._run(connection, "changed_since", commit.known_position)
+            pipeline.sync()
+            position: int = latest.fetchall()[0][0]
+            foreign: set[str] = {row[0] for row in changes.fetchall()}
+            if foreign & commit.read:
+                raise StaleRead(foreign)
+            positions = range(position + 1, position + 1 + len(stored))
+            position += len(stored)
+            if stored:
+                rows = [(s.originator_id, s.originator_version, s.topic, s.state) for s in stored]
+                self._run(connection, "insert_events", *map(list, zip(*rows, strict=True)), list(positions))
+                self._run(connection, "notify")
+            self._insert_beside(connection, commit, commit.settle(positions, position))
+            self._run(connection, "commit")
+            pipeline.sync()
+        return Committed(positions, position, foreign)
+
+    def _insert_beside(self, connection: Connection[Any], commit: Commit, outcomes: Sequence[Outcome]) -> None:
+        if outcomes:
+            replies = [packed(outcome.reply) for outcome in outcomes]
+            self._run(connection, "insert_outcomes", [outcome.command_id for outcome in outcomes], replies)
+        if commit.tokens:
+            self._run(connection, "insert_tokens", *map(list, zip(*commit.tokens, strict=True)))
+        for new in commit.new_sweeps:
+            self._run(
+                connection, "insert_sweep", new.sales_channel_id, new.direction, new.time, new.context, new.cursor
+            )
+        for moved in commit.moved_sweeps:
+            self._run(connection, "move_sweep", moved.cursor, moved.id)
+        for done in commit.done_sweeps:
+            self._run(connection, "delete_sweep", done)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the lock, on one connection that everything in this thread uses meanwhile."""
+        with self.datastore.pool.pinned(), self.datastore.get_connection() as connection:
+            connection.execute(self._sql["lock_session"])
+            try:
+                yield
+            finally:
+                if not connection.closed:
+                    connection.execute(self._sql["unlock_session"])
+
+    # ---- reading
+
+    def position(self) -> int:
+        return int(self._rows("position")[0][0])
+
+    def changed_since(self, position: int) -> tuple[int, set[str]]:
+        [(now, changed)] = self._rows("position_and_changed", position, position)
+        return now, set(changed or ())
+
+    def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
+        if not command_ids:
+            return {}
+        return {id: unpacked(reply) for id, reply in self._rows("outcomes", list(command_ids))}
+
+    def api_key_of(self, token: str) -> str | None:
+        rows = self._rows("api_key_of", token)
+        return rows[0][0] if rows else None
+
+    def keys_of(self, sales_channel_id: str, *, after: str = "", limit: int) -> list[str]:
+        self.index_links()
+        return [row[0] for row in self._rows("keys_of", sales_channel_id, after, limit)]
+
+    def index_links(self) -> None:
+        [(behind, now)] = self._rows("index_behind")
+        if now > behind:
+            self._rows("index_links", behind, now, now)
+
+    def has_sweep(self, sales_channel_id: str) -> bool:
+        return bool(self._rows("has_sweep", sales_channel_id))
+
+    def next_sweep(self) -> Sweep | None:
+        rows = self._rows("next_sweep")
+        return Sweep(*rows[0]) if rows else None
+
+    def notifications(self, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        return self._rows("notifications", after, limit)
+
+    def select_events(
+        self,
+        originator_id: Any,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The library's, over plain rows."""
+        rows = self._rows(
+            "select_events_backwards" if desc else "select_events",
+            originator_id,
+            -1 if gt is None else gt,
+            _NO_LIMIT if lte is None else lte,
+            _NO_LIMIT if limit is None else limit,
+        )
+        return [StoredEvent(originator_id, *row) for row in rows]
+
+    # ---- the rest
+
+    async def follow(self, grown: Callable[[], None]) -> None:
+        """LISTENs. While the connection is away nothing is heard, so `grown` is called once when it is back."""
+        while True:
+            try:
+                place = self.datastore.place
+                async with await psycopg.AsyncConnection.connect(**place.arguments, autocommit=True) as connection:
+                    await connection.execute(self._sql["listen"])
+                    grown()
+                    async for _ in connection.notifies():
+                        grown()
+            except psycopg.Error as error:
+                log.warning("the event store cannot be listened to; trying again", error=str(error).strip())
+            await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+
+    def close(self) -> None:
+        self.datastore.close()
+
+    def check(self) -> None:
+        """Warn of a server that loses what it has confirmed."""
+        if self._rows("fsync") == [("off",)]:
+            log.warning("the PostgreSQL server runs with fsync=off: a power cut will lose what it has confirmed")
+
+    def _rows(self, name: str, *parameters: Any) -> list[Any]:
+        with self.datastore.get_connection() as connection:
+            cursor = self._run(connection, name, *parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def _run(self, connection: Connection[Any], name: str, *parameters: Any) -> Cursor[tuple[Any, ...]]:
+        cursor = connection.cursor(row_factory=tuple_row, binary=True)
+        return cursor.execute(self._sql[name], parameters or None, prepare=True)
+
+
+def open_postgres(url: str) -> PostgresStore:
+    """The event store at `url`, its tables made or brought up to date.
+
+    Raises ValueError for a URL that libpq does not understand, PersistenceError when the server refuses.
+    """
+    recorder = PostgresStore(Datastore(Place.of(url)))
+    recorder.create_table()
+    recorder.check()
+    return recorder
