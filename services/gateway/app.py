@@ -1,0 +1,98 @@
+"""The gateway's application: what each part of the URL space is, and what stands before it."""
+
+import asyncio
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from keyscope import Keyscope, KeyscopeError, Storefront
+from keyscope.asgi import App, Receive, Scope, Send
+from services.gateway import api_keys, live, sales_channels
+from services.gateway.admin import AdminDoor
+from services.gateway.answers import UNKNOWN_ERROR, failure, no_route, refusal
+from services.gateway.openapi import DESCRIPTION, TITLE, document
+from services.gateway.options import Options
+from services.gateway.signing_in import SignIn
+from services.gateway.store import StoreDoor
+
+GZIP_FROM = 1024
+GZIP_LEVEL = 5
+
+
+def routes(ks: Keyscope, sign_in: SignIn, stopping: asyncio.Event) -> FastAPI:
+    """The framework's part: Admin routes, events, health and documentation."""
+    app = FastAPI(title=TITLE, description=DESCRIPTION, openapi_url="/openapi.json", docs_url="/docs", redoc_url=None)
+    app.include_router(api_keys.routes(ks, sign_in))
+    app.include_router(sales_channels.routes(ks))
+    app.include_router(live.routes(ks, sign_in, stopping))
+
+    @app.get("/health", include_in_schema=False)
+    async def health() -> Response:
+        if ks.nats.is_connected:
+            return PlainTextResponse("OK")
+        return PlainTextResponse("not connected to NATS", 503)
+
+    @app.exception_handler(KeyscopeError)
+    async def refuse(_: Request, error: KeyscopeError) -> Response:
+        return refusal(error)
+
+    @app.exception_handler(HTTPException)
+    async def no_such_route(request: Request, _: HTTPException) -> Response:
+        return no_route(request.method, request.url.path)
+
+    @app.exception_handler(Exception)
+    async def fail(_: Request, __: Exception) -> Response:
+        return failure(500, UNKNOWN_ERROR)
+
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
+    return app
+
+
+def application(
+    ks: Keyscope, storefront: Storefront, sign_in: SignIn, options: Options, stopping: asyncio.Event
+) -> "Front":
+    """All of it, as one ASGI application."""
+    framework = GZipMiddleware(routes(ks, sign_in, stopping), GZIP_FROM, GZIP_LEVEL)
+    proxied = ProxyHeadersMiddleware(AdminDoor(framework, sign_in), options.trusted_proxies)  # type: ignore[arg-type]
+    admin = _cross_origin(proxied, options.admin_origins)  # type: ignore[arg-type]
+    store = _cross_origin(StoreDoor(storefront), options.store_origins)
+    return Front({"admin": admin, "events": admin, "store": store}, framework)  # type: ignore[arg-type]
+
+
+def _cross_origin(app: App, origins: Sequence[str]) -> App:
+    """Let pages of these origins use `app`. It stands before the doors: a browser's preflight brings no credentials."""
+    if not origins:
+        return app
+    return CORSMiddleware(  # type: ignore[return-value]
+        app,  # type: ignore[arg-type]
+        allow_origins=origins,
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "DELETE", "HEAD"],
+        allow_headers=["*"],
+        expose_headers=["etag"],
+    )
+
+
+class Front:
+    """Sends each request where the first part of its path says."""
+
+    def __init__(self, doors: dict[str, App], otherwise: App) -> None:
+        self._doors = doors
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        path = scope["path"]
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = {**scope, "method": "GET"}
+        if path.endswith("/") and len(path) > 1:
+            scope = {**scope, "path": path.rstrip("/") or "/"}
+        await self._doors.get(path[1:].partition("/")[0], self._otherwise)(scope, receive, send)
