@@ -174,7 +174,16 @@ async def ids_are_ids(scene: Scene, mismatch: Mismatch) -> bool:
     """10: what is no id, or not of the field's type, is refused, where Medusa stores it, ignores it or takes it for all."""
     if scene.recorded_error or not scene.refused("invalid_data"):
         return False
-    return scene.op.startswith("link.") and _names_no_link(scene.taken.data) or _has_wrong_type(scene.taken.data)
+    data = scene.taken.data
+    unnamed = scene.op.startswith("link.") and _names_no_link(data)
+    several = scene.op == "link.create" and any(isinstance(id, list) for id in _ids(data))
+    return unnamed or several or _has_wrong_type(data)
+
+
+def _ids(links: Any) -> list[Any]:
+    """What stands for ids in the ends of links."""
+    ends = [end for link in (links if isinstance(links, list) else [links]) for end in link.values()]
+    return [id for end in ends if isinstance(end, dict) for id in end.values()]
 
 
 def _names_no_link(data: Any) -> bool:
@@ -261,7 +270,9 @@ async def past_medusa(scene: Scene, mismatch: Mismatch) -> bool:
     if error is None or scene.taken.error or scene.op != "query.graph" or not data.get("filters"):
         return False
     beside = NO_PROPERTY.match(error["message"])
-    cannot = beside[2] in RELATIONS if beside else bool(error.get("driver"))
+    options = scene.taken.step.options or {}
+    looks_for_ids = error.get("name") == "TypeError" and options.get("throwIfKeyNotFound")
+    cannot = beside[2] in RELATIONS if beside else bool(error.get("driver") or looks_for_ids)
     return cannot and await is_its_parts(scene.played.ks, data)
 
 
@@ -308,7 +319,8 @@ async def data_has_no_effect(scene: Scene, mismatch: Mismatch) -> bool:
         return mismatch.recorded.id in values
     if isinstance(mismatch.came, Event):
         return mismatch.came.name == "link.created" and thing_of(mismatch.came) in _pairs_of(call)
-    return ours or (is_missing(mismatch) and any(value in str(mismatch.recorded) for value in map(str, values)))
+    recorded = str(scene.played.bindings.fill(mismatch.recorded)) if is_missing(mismatch) else ""
+    return ours or any(str(value) in recorded for value in values)
 
 
 def _pairs_of(call: Any) -> set[Any]:

@@ -77,7 +77,7 @@ class Scene:
 
     def named_pairs(self) -> set[Pair]:
         """Every pair that the call's data names."""
-        return set(_pairs(self.taken.data))
+        return {pair for pair in _pairs(self.taken.data) if all(isinstance(id, str) for id in pair)}
 
     def named_ids(self) -> set[str]:
         """Every string in the call's data."""
