@@ -26,8 +26,8 @@ class Pagination(BaseModel):
     )
     after: Text | None = Field(
         default=None,
-        description="Keyset pagination, whose pages cost the same however deep they are: null for the first page, then the "
-        "`next` of the last answer's metadata. Goes with `take` and `order`, without `skip`",
+        description="Keyset pagination, whose pages cost the same however deep they are: null for the first page, then"
+        " the `next` of the last answer's metadata. Goes with `take` and `order`, without `skip`",
     )
 
 

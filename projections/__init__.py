@@ -1,1 +1,1 @@
-"""The read model: its schema, the projector that keeps it up to date, and the compiler from a graph query to one SQL statement."""
+"""The read model: its schema, the projector that keeps it up to date, the compiler from graph query to SQL."""

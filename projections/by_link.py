@@ -25,7 +25,8 @@ class ByLink:
 
 _OF_ONE = "FROM link AS l WHERE l.sales_channel_id = (SELECT id FROM one) AND l.deleted_at IS NULL"
 _OF_MANY = (
-    "FROM far CROSS JOIN link AS l ON l.sales_channel_id = far.id WHERE NOT EXISTS (SELECT 1 FROM one) AND l.deleted_at IS NULL"
+    "FROM far CROSS JOIN link AS l ON l.sales_channel_id = far.id"
+    " WHERE NOT EXISTS (SELECT 1 FROM one) AND l.deleted_at IS NULL"
 )
 
 
@@ -46,6 +47,12 @@ def keys_of_channels(shape: Shape, scope: Scope) -> ByLink | None:
             f" WHERE {scope.visible(SALES_CHANNEL, alias)} AND {asked}),"
             " one AS MATERIALIZED (SELECT max(id) AS id FROM far HAVING count(*) = 1) "
         ),
-        keys=f"SELECT l.publishable_key_id AS id {_OF_ONE} UNION ALL SELECT DISTINCT l.publishable_key_id {_OF_MANY} ORDER BY 1",
-        count=f"iif(EXISTS (SELECT 1 FROM one),(SELECT count(*) {_OF_ONE}),(SELECT count(DISTINCT l.publishable_key_id) {_OF_MANY}))",
+        keys=(
+            f"SELECT l.publishable_key_id AS id {_OF_ONE}"
+            f" UNION ALL SELECT DISTINCT l.publishable_key_id {_OF_MANY} ORDER BY 1"
+        ),
+        count=(
+            f"iif(EXISTS (SELECT 1 FROM one),(SELECT count(*) {_OF_ONE}),"
+            f"(SELECT count(DISTINCT l.publishable_key_id) {_OF_MANY}))"
+        ),
     )

@@ -47,13 +47,15 @@ class Plan:
     slow_for: int = field(default=0, compare=False)
 
 
-def compile(shape: Shape) -> Plan:
+def compile_query(shape: Shape) -> Plan:
     """The plan of every query of this shape. Raises InvalidData for what the schema does not have."""
     entity = ENTITIES[shape.table]
     selection = select(entity, shape.fields)
     deleted = shape.with_deleted or asks_for_deleted(shape.filters)
     missing = _missing(entity, shape, Scope(Parameters(), deleted)) if shape.missing_of else None
-    return Plan(_Compiler(Scope(Parameters(), deleted), shape.listings).answer(entity, selection, shape), selection, missing)
+    return Plan(
+        _Compiler(Scope(Parameters(), deleted), shape.listings).answer(entity, selection, shape), selection, missing
+    )
 
 
 class _Compiler:
@@ -101,7 +103,9 @@ class _Compiler:
             return f"SELECT {self._object(selection, alias, ())} AS o FROM {rows}"
         return self._chosen_first(entity, selection, alias, rows, () if part.after is None else terms)
 
-    def _chosen_first(self, entity: Entity, selection: Selection, alias: str, rows: "_Rows", cursor: Sequence[Term]) -> str:
+    def _chosen_first(
+        self, entity: Entity, selection: Selection, alias: str, rows: "_Rows", cursor: Sequence[Term]
+    ) -> str:
         """Sorts and cuts bare rows, and renders only what is left: SQLite would render every row before it sorts."""
         outer = self._scope.alias()
         names, joined = _identity(entity, alias, "chosen", outer)
@@ -116,7 +120,7 @@ class _Compiler:
         """Keyset pagination: one row more than asked for tells whether there is a next page."""
         assert shape.part.take is not None
         inner = self._inner(entity, selection, shape)
-        take = self._scope.bind(shape.part.take, _as_is, "pagination.take")
+        take = self._scope.bind(shape.part.take, values.as_it_is, "pagination.take")
         more = f"iif(count(*)>{take},json_quote(max(c) FILTER (WHERE n={take})),'null')"
         return (
             f"SELECT CAST('{{\"data\":['||coalesce(group_concat(o,',') FILTER (WHERE n<={take}),'')"
@@ -126,12 +130,14 @@ class _Compiler:
     def _after(self, terms: Sequence[Term], slots: Sequence[Any]) -> str:
         if len(slots) != len(terms):
             refuse("pagination.after", "a cursor of another order; take the `next` of the last answer's metadata")
-        return ordering.after(list(terms), [self._scope.bind(slot, _as_is, "pagination.after") for slot in slots])
+        return ordering.after(
+            list(terms), [self._scope.bind(slot, values.as_it_is, "pagination.after") for slot in slots]
+        )
 
     def _metadata(self, entity: Entity, shape: Shape, count: str | None = None) -> str:
         if shape.part.echo is None:
             return ""
-        echo = self._scope.bind(shape.part.echo, _as_is, "pagination")
+        echo = self._scope.bind(shape.part.echo, values.as_it_is, "pagination")
         count = count or self._count(entity, shape)
         return f"||',\"metadata\":{{'||{echo}||',\"count\":'||{count}||'}}'"
 
@@ -147,9 +153,11 @@ class _Compiler:
         """LIMIT and OFFSET; -1 is no limit."""
         if part.take is None and part.skip is None:
             return ""
-        take = "-1" if part.take is None else scope.bind(part.take, _as_is, place)
+        take = "-1" if part.take is None else scope.bind(part.take, values.as_it_is, place)
         more = "+1" if part.after is not None else ""
-        return f" LIMIT {take}{more}" + (f" OFFSET {scope.bind(part.skip, _as_is, place)}" if part.skip else "")
+        return f" LIMIT {take}{more}" + (
+            f" OFFSET {scope.bind(part.skip, values.as_it_is, place)}" if part.skip else ""
+        )
 
     def _object(self, selection: Selection, alias: str, path: tuple[str, ...]) -> str:
         """The expression of one row's JSON object."""
@@ -171,7 +179,11 @@ class _Compiler:
             one = f"(SELECT {self._object(below, join.alias, path)} FROM {join.source} WHERE {join.where})"
             return [(True, f"coalesce(',\"{relation.name}\":'||{one},'')")]
         rows = self._listed(join, below, path)
-        return [(False, f',"{relation.name}":['), (True, f"coalesce((SELECT group_concat(o,',') FROM ({rows})),'')"), (False, "]")]
+        return [
+            (False, f',"{relation.name}":['),
+            (True, f"coalesce((SELECT group_concat(o,',') FROM ({rows})),'')"),
+            (False, "]"),
+        ]
 
     def _listed(self, join: Join, below: Selection, path: tuple[str, ...]) -> str:
         """The objects of a list, in order."""
@@ -230,10 +242,6 @@ def _and(conditions: Sequence[str]) -> str:
     return " AND ".join(filter(None, conditions))
 
 
-def _as_is(value: Any, place: str) -> Bound:
-    return value  # type: ignore[no-any-return]
-
-
 def _missing(entity: Entity, shape: Shape, scope: Scope) -> Statement:
     """The ids that were asked for and that no row of the answer has, as a JSON array."""
     assert shape.missing_of is not None
@@ -241,7 +249,11 @@ def _missing(entity: Entity, shape: Shape, scope: Scope) -> Statement:
     alias = scope.alias()
     ids = scope.bind(slot, values.many(values.text), f"filters.{column}")
     found = _and(
-        [f"{alias}.{column} = wanted.value", scope.visible(entity, alias), condition(scope, entity, alias, shape.filters, "filters")]
+        [
+            f"{alias}.{column} = wanted.value",
+            scope.visible(entity, alias),
+            condition(scope, entity, alias, shape.filters, "filters"),
+        ]
     )
     sql = (
         f"SELECT json_group_array(wanted.value) FROM json_each({ids}) AS wanted"

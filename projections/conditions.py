@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from events.errors import InvalidData
 from projections import values
@@ -73,13 +72,12 @@ OPERATORS: dict[Kind, dict[str, Operator]] = {
 
 _ALL = {name for operators in OPERATORS.values() for name in operators} | {"$overlap", "$none", "$some", "$every"}
 
-Compare = Callable[[str, Node, str], str]
-"""Compiles one member of a field's filter: the operator's name, its operand, its place."""
-
 
 def condition(scope: Scope, entity: Entity, alias: str, filters: Filters, place: str, *, linked: bool = False) -> str:
     """The SQL of a filter object on `alias`, or "" when it asks for nothing. Raises InvalidData."""
-    return " AND ".join(filter(None, [_member(scope, entity, alias, name, node, place, linked) for name, node in filters]))
+    return " AND ".join(
+        filter(None, [_member(scope, entity, alias, name, node, place, linked) for name, node in filters])
+    )
 
 
 def _member(scope: Scope, entity: Entity, alias: str, name: str, node: Node, place: str, linked: bool) -> str:
@@ -96,10 +94,10 @@ def _member(scope: Scope, entity: Entity, alias: str, name: str, node: Node, pla
     if name == SEARCH and entity.searchable:
         return _search(scope, entity, alias, node, here)
     if "." in name:
-        refuse(here, "write the relation as an object, as {\"relation\": {\"field\": …}}")
+        refuse(here, 'write the relation as an object, as {"relation": {"field": …}}')
     if not linked or name.startswith("$"):
         no_property("query", entity.model, name)
-    return _unknown(scope, entity, name, node, here)
+    return _unknown(entity, node)
 
 
 def _group(name: str, node: Node, place: str, nested: Callable[[Filters, str], str], *, two_valued: bool) -> str:
@@ -111,44 +109,61 @@ def _group(name: str, node: Node, place: str, nested: Callable[[Filters, str], s
     if name == NOT:
         if isinstance(node, Slot):
             refuse(place, "an object is needed")
-        inner = nested(node, place)
-        return inner and (f"NOT coalesce(({inner}), 0)" if two_valued else f"NOT ({inner})")
+        return _negated(nested(node, place), two_valued=two_valued)
     if isinstance(node, Slot):
         got = "[object Object]" if node.kind == "object" else node.kind
         raise InvalidData(f"Expected array for {name} but got {got}", field=place)
     parts = [f"({part})" for index, item in enumerate(node) if (part := nested(item, f"{place}.{index}"))]
-    return parts and f"({(' AND ' if name == '$and' else ' OR ').join(parts)})" or ""
+    joined = (" AND " if name == "$and" else " OR ").join(parts)
+    return f"({joined})" if parts else ""
+
+
+def _negated(asked: str, *, two_valued: bool) -> str:
+    return asked and (f"NOT coalesce(({asked}), 0)" if two_valued else f"NOT ({asked})")
 
 
 def _on_column(scope: Scope, entity: Entity, alias: str, column: Column, node: Node, place: str, linked: bool) -> str:
-    sql = f"{alias}.{column.name}"
-    if isinstance(node, Slot):
-        if node.kind == "null" and column.identifies:
-            refuse(place, "null names no row; leave the filter out to ask for every row")
-        return _compare(scope, sql, column.kind, "$in" if node.kind == "list" else "$eq", node, place)
+    tested = _Field(scope, entity, column, f"{alias}.{column.name}", linked)
+    if not isinstance(node, Slot):
+        return tested.all_of(node, place)
+    if node.kind == "null" and column.identifies:
+        refuse(place, "null names no row; leave the filter out to ask for every row")
+    return tested.equals(node, place)
 
-    def members(filters: Filters, where: str) -> str:
-        return " AND ".join(filter(None, [one(name, operand, f"{where}.{name}") for name, operand in filters]))
 
-    def one(name: str, operand: Node, where: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """The tests of one column; `sql` is its expression."""
+
+    scope: Scope
+    entity: Entity
+    column: Column
+    sql: str
+    linked: bool
+
+    def all_of(self, filters: Filters, place: str) -> str:
+        """Operators that must all hold."""
+        return " AND ".join(filter(None, [self._one(name, node, f"{place}.{name}") for name, node in filters]))
+
+    def equals(self, slot: Slot, place: str) -> str:
+        """A bare value, or an array of which one must be equal."""
+        return _compare(self.scope, self.sql, self.column.kind, "$in" if slot.kind == "list" else "$eq", slot, place)
+
+    def _one(self, name: str, node: Node, place: str) -> str:
+        if name == NOT and isinstance(node, Slot):
+            return _negated(self.equals(node, place), two_valued=self.linked)
         if name in GROUPS or name == NOT:
-            return _negated_value(operand, where) if name == NOT and isinstance(operand, Slot) else _group(
-                name, operand, where, members, two_valued=linked
-            )
+            return _group(name, node, place, self.all_of, two_valued=self.linked)
         if name.startswith("$"):
-            return _compare(scope, sql, column.kind, name, operand, where, entity)
-        if column.kind is Kind.JSON:
-            return _inside(scope, sql, (name,), operand, where)
-        no_property("query", entity.model, name)
-
-    def _negated_value(operand: Slot, where: str) -> str:
-        inner = _compare(scope, sql, column.kind, "$in" if operand.kind == "list" else "$eq", operand, where)
-        return f"NOT coalesce(({inner}), 0)" if linked else f"NOT ({inner})"
-
-    return members(node, place)
+            return _compare(self.scope, self.sql, self.column.kind, name, node, place, self.entity)
+        if self.column.kind is Kind.JSON:
+            return _inside(self.scope, self.sql, (name,), node, place)
+        return no_property("query", self.entity.model, name)
 
 
-def _compare(scope: Scope, sql: str, kind: Kind, name: str, slot: Node, place: str, entity: Entity | None = None) -> str:
+def _compare(
+    scope: Scope, sql: str, kind: Kind, name: str, slot: Node, place: str, entity: Entity | None = None
+) -> str:
     operator = OPERATORS[kind].get(name)
     if operator is None:
         if name in _ALL or entity is None:
@@ -164,17 +179,13 @@ def _compare(scope: Scope, sql: str, kind: Kind, name: str, slot: Node, place: s
 _CASTS = {"number": ("json_number_at", Kind.TEXT), "boolean": ("json_boolean_at", Kind.BOOLEAN)}
 
 
-def _number(value: Any, place: str) -> values.Bound:
-    return float(value)
-
-
 _ANY = Slot(0, "constant")
 
 
 def _path(names: tuple[str, ...]) -> Convert:
     """A parameter that is the same for every query of a shape: the path, which the shape holds."""
     text = json.dumps(names)
-    return lambda value, place: text
+    return lambda *_: text
 
 
 def _inside(scope: Scope, sql: str, path: tuple[str, ...], node: Node, place: str) -> str:
@@ -193,10 +204,12 @@ def _inside(scope: Scope, sql: str, path: tuple[str, ...], node: Node, place: st
         operator = OPERATORS[kind].get(name)
         if operator is None:
             refuse(here, f"{name} does not fit such a value")
-        convert = _number if operand.kind == "number" and operator.convert is values.text else operator.convert
+        convert = values.number if operand.kind == "number" and operator.convert is values.text else operator.convert
         column = f"{function}({sql}, {scope.bind(_ANY, _path(path), here)})"
         parts.append(
-            operator.null.format(c=column) if operand.kind == "null" else operator.sql.format(c=column, v=scope.bind(operand, convert, here))
+            operator.null.format(c=column)
+            if operand.kind == "null"
+            else operator.sql.format(c=column, v=scope.bind(operand, convert, here))
         )
     return " AND ".join(parts)
 
@@ -231,19 +244,21 @@ def _search(scope: Scope, entity: Entity, alias: str, words: Node, place: str) -
     for slot in words:
         test = "ilike_unicode({v}, {c})" if slot.kind == "unicode" else "{c} LIKE {v} ESCAPE '\\'"
         bound = scope.bind(slot, values.word, place)
-        parts.append("(" + " OR ".join(test.format(c=f"{alias}.{column}", v=bound) for column in entity.searchable) + ")")
+        parts.append(
+            "(" + " OR ".join(test.format(c=f"{alias}.{column}", v=bound) for column in entity.searchable) + ")"
+        )
     return " AND ".join(parts)
 
 
-def _unknown(scope: Scope, entity: Entity, name: str, node: Node, place: str) -> str:
+def _unknown(entity: Entity, node: Node) -> str:
     """A field that the linked entity does not have: it reads as null."""
     if isinstance(node, Slot):
         return "1" if node.kind == "null" else "NULL"
-    for operator, operand in node:
-        if operator.startswith("$") and operator not in _ALL and operator not in (*GROUPS, NOT):
+    for operator, _ in node:
+        if operator.startswith("$") and operator not in (*_ALL, *GROUPS, NOT):
             no_property("query", entity.model, operator)
-    tests = {"$eq": "1", "$is": "1"}
-    return " AND ".join(tests.get(operator, "NULL") if isinstance(operand, Slot) and operand.kind == "null" else "NULL" for operator, operand in node)
+    is_null = all(name == "$eq" and isinstance(operand, Slot) and operand.kind == "null" for name, operand in node)
+    return "1" if is_null else "NULL"
 
 
 def asks_for_deleted(filters: Filters) -> bool:

@@ -13,6 +13,11 @@ from projections.schema import VERSION, ddl
 
 BUSY_MS = 5_000
 
+WRITING = {"journal_mode": "WAL", "synchronous": "NORMAL", "cache_size": -65_536, "wal_autocheckpoint": 4_000}.items()
+"""A commit that a power cut loses is applied again from the stream, so there is no need to wait for the disk."""
+
+READING = {"query_only": True, "cache_size": -16_384, "mmap_size": 1 << 30}.items()
+
 
 class DamagedReadModel(Exception):
     """The file is not a read model of this version. It holds nothing that the event stream does not: delete it."""
@@ -21,7 +26,7 @@ class DamagedReadModel(Exception):
 
 
 def versioned(database: Path) -> Path:
-    """Where the read model of this version lives: beside those of other versions, which older releases may still serve."""
+    """Where the read model of this version is: beside those of other versions, which older releases may still serve."""
     return database.with_name(f"{database.stem}-v{VERSION}{database.suffix or '.db'}")
 
 
@@ -31,9 +36,8 @@ def open_writer(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(BUSY_MS)
     try:
-        # A commit that a power cut loses is applied again from the stream, so there is no need to wait for the disk.
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536", "wal_autocheckpoint=4000"):
-            connection.execute(f"PRAGMA {pragma}").get
+        for pragma in WRITING:
+            connection.pragma(*pragma)
         with connection:
             if connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
                 connection.execute(ddl())
@@ -49,8 +53,8 @@ def open_reader(path: Path, *, longest: int) -> apsw.Connection:
     """A connection that reads. No text or row of it is longer than `longest` bytes: beyond, apsw.TooBigError."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=256)
     connection.set_busy_timeout(BUSY_MS)
-    for pragma in ("query_only=ON", "cache_size=-16384", "mmap_size=1073741824"):
-        connection.execute(f"PRAGMA {pragma}").get
+    for pragma in READING:
+        connection.pragma(*pragma)
     # Without the stability guarantee SQLite prepares a statement anew whenever a bound value might change its plan,
     # which costs three times what the statement does.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

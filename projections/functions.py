@@ -33,7 +33,10 @@ def regular_expression(pattern: str) -> "re2._Regexp":
 def _like(pattern: str) -> re.Pattern[str]:
     wild = {"%": ".*", "_": "."}
     parts = re.findall(r"\\(.)|(.)", pattern, re.DOTALL)
-    return re.compile("".join(re.escape(escaped) or wild.get(plain, re.escape(plain)) for escaped, plain in parts), re.I | re.S)
+    return re.compile(
+        "".join(re.escape(escaped) or wild.get(plain, re.escape(plain)) for escaped, plain in parts),
+        re.IGNORECASE | re.DOTALL,
+    )
 
 
 def _matches(pattern: str, text: str | None) -> bool | None:

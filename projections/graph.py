@@ -1,4 +1,4 @@
-"""Graph queries, answered: plans by shape, their execution on a connection, and what Medusa does to the answer afterwards."""
+"""Graph queries, answered: plans by shape, their execution, and what Medusa does to the answer afterwards."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ import apsw
 from pydantic_core import from_json, to_json
 
 from events.errors import NotFound
-from projections.compiler import Plan, compile
+from projections.compiler import Plan, compile_query
 from projections.limits import MAX_PLANS
 from projections.model import ENTITIES, Relation
 from projections.question import Question, Shape
@@ -28,7 +28,7 @@ class Plans:
         """The plan for a shape. Raises InvalidData when there is none."""
         plan = self._plans.get(shape)
         if plan is None:
-            plan = self._plans[shape] = compile(shape)
+            plan = self._plans[shape] = compile_query(shape)
             if len(self._plans) > self._size:
                 self._plans.popitem(last=False)
         else:
@@ -53,7 +53,8 @@ def answer(connection: apsw.Connection, question: Question, plan: Plan) -> bytes
 
 
 def _with_all_keys(connection: apsw.Connection, question: Question, plan: Plan, bound: tuple[Any, ...]) -> bytes:
-    assert plan.missing is not None and question.shape.missing_of is not None
+    assert plan.missing is not None
+    assert question.shape.missing_of is not None
     with connection:  # both statements see the same state
         absent = from_json(connection.execute(plan.missing.sql, plan.missing.bound(question.values)).get)
         if absent:
@@ -84,7 +85,9 @@ def _merged(items: list[Item], initial_data: list[Item], selection: Selection) -
     ]
 
 
-def _relations_exist(items: list[Item], selection: Selection, which: bool | list[str], listed: set[tuple[str, ...]]) -> None:
+def _relations_exist(
+    items: list[Item], selection: Selection, which: bool | list[str], listed: set[tuple[str, ...]]
+) -> None:
     """Raises NotFound for rows whose selected relation leads nowhere, level by level as Medusa fetches them.
 
     A list that the query filters itself may be empty.
@@ -122,5 +125,3 @@ def _below(rows: Iterable[Item], relation: Relation) -> Iterator[Item]:
         found = row.get(relation.name)
         if found:
             yield from found if relation.many else [found]
-
-

@@ -21,7 +21,7 @@ def _sorted(value: JSON) -> JSON:
 
 
 def same(one: JSON, other: JSON) -> bool:
-    """jsonb's `=`: 1 is 1.0, and neither is true."""
+    """The `=` of jsonb: 1 is 1.0, and neither is true."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
@@ -32,7 +32,7 @@ def same(one: JSON, other: JSON) -> bool:
 
 
 def contains(whole: JSON, part: JSON) -> bool:
-    """jsonb's `@>`: every member and element of `part` is in `whole`; an array contains a bare scalar too."""
+    """The `@>` of jsonb: every member and element of `part` is in `whole`; an array contains a bare scalar too."""
     if isinstance(whole, list) and not isinstance(part, list | dict):
         return any(same(item, part) for item in whole)
     return _within(whole, part)
@@ -47,7 +47,7 @@ def _within(whole: JSON, part: JSON) -> bool:
 
 
 def has_key(value: JSON, key: str) -> bool:
-    """jsonb's `?`: a member's name, an array's string element, or the string itself."""
+    """The `?` of jsonb: a member's name, an array's string element, or the string itself."""
     return key in value if isinstance(value, dict | list) else isinstance(value, str) and value == key
 
 
@@ -64,7 +64,7 @@ def at(value: JSON, path: list[str]) -> JSON:
 
 
 def as_text(value: JSON) -> str | None:
-    """jsonb's `->>`: strings bare, everything else as JSON, null as None."""
+    """The `->>` of jsonb: strings bare, everything else as JSON, null as None."""
     if value is None or isinstance(value, str):
         return value
     return normalised(value)

@@ -28,8 +28,9 @@ MAX_ORDER = 10
 MAX_PLANS = 512
 """Compiled queries that are kept, by shape; the least recently used goes first."""
 
-STATEMENT_SECONDS = 10.0
+STATEMENT_SECONDS = 5.0
 """How long one statement may run."""
 
 INLINE_STEPS = 40_000
-"""Steps of SQLite's virtual machine that a query may take on the event loop (about a millisecond) before it moves to a thread."""
+"""Steps of SQLite's virtual machine that a query may take on the event loop (about a millisecond); then it moves to a
+thread."""

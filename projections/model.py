@@ -30,8 +30,8 @@ class Column:
 class Relation:
     """A way from one entity to another through the link table.
 
-    `near` is the link's column that names the entity where the relation starts (None when it starts at the link itself),
-    `far` the one that names the entity where it ends (for a relation to the link rows: the column they are ordered by).
+    `near` is the link's column that names the entity where the relation starts (None: it starts at the link itself),
+    `far` the one that names the entity where it ends (of a relation to the link rows: what they are ordered by).
     """
 
     name: str

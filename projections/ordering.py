@@ -42,7 +42,7 @@ def read(order: Any, place: str, depth: int = 0) -> Order:
     if isinstance(order, list):
         return tuple([pair for index, item in enumerate(order) for pair in read(item, f"{place}.{index}", depth + 1)])
     if not isinstance(order, dict):
-        refuse(place, "an object is needed, as {\"title\": \"ASC\"}")
+        refuse(place, 'an object is needed, as {"title": "ASC"}')
     if len(order) > MAX_ORDER:
         refuse(place, f"at most {MAX_ORDER} terms")
     return tuple([(name, _read_one(value, f"{place}.{name}", depth)) for name, value in order.items()])
@@ -55,7 +55,7 @@ def _read_one(value: Any, place: str, depth: int) -> "str | Order":
         return _NUMBERS[value]
     if isinstance(value, str) and _DIRECTION.fullmatch(value.strip()):
         return value.strip().upper()
-    refuse(place, "ASC or DESC is needed")
+    return refuse(place, "ASC or DESC is needed")
 
 
 def terms(scope: Scope, entity: Entity, alias: str, order: Order, place: str) -> list[Term]:
@@ -101,7 +101,8 @@ def _scalars(scope: Scope, entity: Entity, alias: str, name: str, order: Order) 
         elif first in target.relations and not isinstance(below, str):
             inner = _scalars(scope, target, join.alias, first, below)
         found.extend(
-            (f"(SELECT {sql} FROM {join.source} WHERE {join.where} ORDER BY {join.order} LIMIT 1)", told) for sql, told in inner
+            (f"(SELECT {sql} FROM {join.source} WHERE {join.where} ORDER BY {join.order} LIMIT 1)", told)
+            for sql, told in inner
         )
     return found
 
@@ -113,7 +114,11 @@ def after(terms: list[Term], parameters: list[str]) -> str:
         same = [f"{other.sql} IS {parameters[place]}" for place, other in enumerate(terms[:index])]
         beyond = f"{term.sql} {'<' if term.descending else '>'} {value}"
         if term.nullable:
-            nulls = f"{value} IS NULL AND {term.sql} IS NOT NULL" if term.nulls_first else f"{value} IS NOT NULL AND {term.sql} IS NULL"
+            nulls = (
+                f"{value} IS NULL AND {term.sql} IS NOT NULL"
+                if term.nulls_first
+                else f"{value} IS NOT NULL AND {term.sql} IS NULL"
+            )
             beyond = f"({beyond} OR ({nulls}))"
         alternatives.append(" AND ".join([*same, beyond]))
     return "(" + " OR ".join(f"({alternative})" for alternative in alternatives) + ")"

@@ -6,9 +6,8 @@ So a crash at any instruction repeats nothing and skips nothing, and an event th
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import apsw
 from pydantic_core import from_json
 
 from events.base import UnknownEvent
@@ -20,8 +19,7 @@ from projections.database import open_writer
 Data = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """An event as the stream holds it: its envelope's text, and its sequence number in the stream."""
 
     text: bytes
@@ -37,7 +35,7 @@ class Step:
 
 
 def _sweep(end: str) -> Step:
-    """Takes down every link of a deleted key or channel at once; the `link.dismissed` events that follow say the same."""
+    """Takes down every link of a deleted key or channel at once; the `link.dismissed` events to come say the same."""
     return Step(
         f"UPDATE link SET deleted_at = ?1, updated_at = ?1 WHERE {end} = ?2 AND deleted_at IS NULL",
         lambda data: (data["deleted_at"], data["id"]),
@@ -110,7 +108,8 @@ STEPS: dict[str, tuple[Step, ...]] = {
     ),
     "sales_channel.updated": (
         Step(
-            "UPDATE sales_channel SET name = ?, description = ?, is_disabled = ?, metadata = ?, updated_at = ? WHERE id = ?",
+            "UPDATE sales_channel SET name = ?, description = ?, is_disabled = ?, metadata = ?, updated_at = ?"
+            " WHERE id = ?",
             lambda data: (
                 data["name"],
                 data["description"],
@@ -165,6 +164,8 @@ class Projector:
     def __init__(self, path: Path) -> None:
         """Opens or creates the read model at `path`. Raises DamagedReadModel."""
         self._connection = open_writer(path)
+        self.position: int
+        self.stream_seq: int
         self.position, self.stream_seq = self._connection.execute("SELECT position, stream_seq FROM tracking").get
 
     def apply(self, events: Iterable[Published]) -> int:

@@ -48,7 +48,7 @@ class Shape(NamedTuple):
     """The column and the ids that throwIfKeyNotFound wants to see."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """A query: its shape, its values, and what is done with the answer afterwards."""
 
@@ -62,7 +62,7 @@ class Question:
 def read(body: Any) -> Question:
     """Raises InvalidData for what is no query, and NotFound for `throwIfKeyNotFound` without keys."""
     if not isinstance(body, dict):
-        raise InvalidData("A query is a JSON object, as {\"entity\": \"api_key\", \"fields\": [\"id\"]}")
+        raise InvalidData('A query is a JSON object, as {"entity": "api_key", "fields": ["id"]}')
     entity = _entity(body.get("entity"))
     values = Values()
     initial_data = _initial_data(body)

@@ -1,4 +1,4 @@
-"""The refusals of the compiler: everything that a query gets wrong is `invalid_data`, and the message names the place."""
+"""The refusals of the compiler: what a query gets wrong is `invalid_data`, and the message names the place."""
 
 from typing import Any, NoReturn
 
@@ -17,5 +17,12 @@ def no_property(doing: str, model: str, name: str) -> NoReturn:
 
 def shown(value: Any) -> str:
     """A value as a message may quote it: short, and JSON rather than Python."""
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    names = {
+        type(None): "null",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        list: "an array",
+        dict: "an object",
+    }
     return names.get(type(value), "a text")

@@ -25,7 +25,10 @@ def render(column: Column, alias: str = "") -> str:
 
 
 def _doc(entity: Entity) -> str:
-    members = (f"'{',' if index else ''}\"{column.name}\":'||{render(column)}" for index, column in enumerate(entity.columns.values()))
+    members = (
+        f"'{',' if index else ''}\"{column.name}\":'||{render(column)}"
+        for index, column in enumerate(entity.columns.values())
+    )
     return "||".join(members)
 
 
@@ -34,7 +37,8 @@ _TYPES = {Kind.TEXT: "TEXT", Kind.TIMESTAMP: "TEXT", Kind.BOOLEAN: "INTEGER", Ki
 
 def _columns(entity: Entity) -> str:
     return ", ".join(
-        f"{column.name} {_TYPES[column.kind]}{'' if column.nullable else ' NOT NULL'}" for column in entity.columns.values()
+        f"{column.name} {_TYPES[column.kind]}{'' if column.nullable else ' NOT NULL'}"
+        for column in entity.columns.values()
     )
 
 

@@ -1,11 +1,12 @@
-"""What every storefront request asks: which sales channels does the publishable key with this token sell through?"""
+"""What every storefront request asks: the sales channels that the publishable key with this token sells through."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import apsw
 
 _SQL = """
-SELECT k.revoked_at, CAST('{"key":{"id":'||json_quote(k.id)||',"token":'||json_quote(k.token)||',"title":'||json_quote(k.title)
+SELECT k.revoked_at, CAST(
+'{"key":{"id":'||json_quote(k.id)||',"token":'||json_quote(k.token)||',"title":'||json_quote(k.title)
 ||',"type":'||json_quote(k.type)||',"revoked_by":'||json_quote(k.revoked_by)||',"revoked_at":'||json_quote(k.revoked_at)
 ||'},"sales_channel_ids":['||coalesce((SELECT group_concat(c,',') FROM (
     SELECT json_quote(l.sales_channel_id) AS c FROM link AS l
@@ -15,8 +16,7 @@ FROM api_key AS k WHERE k.token = ? AND k.type = 'publishable' AND k.deleted_at 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KeyScope:
+class KeyScope(NamedTuple):
     """A key's scope, as the text of the reply, and from when on the key is revoked, if it is or will be."""
 
     text: bytes

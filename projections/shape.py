@@ -16,15 +16,15 @@ SEARCH = "q"
 
 
 class Slot(NamedTuple):
-    """Stands for the value with this index. `kind` is its JSON type, as far as that decides the SQL."""
+    """Stands for the value with this number. `kind` is its JSON type, as far as that decides the SQL."""
 
-    index: int
+    number: int
     kind: str
 
 
 Node = Any
-"""A Slot; a filter object, as the tuple of its (name, node) pairs; under `$and` and `$or` a tuple of such objects; under
-`q` the Slots of its words."""
+"""A Slot; a filter object, as the tuple of its (name, node) pairs; under `$and` and `$or` a tuple of such objects;
+under `q` the Slots of its words."""
 
 Filters = tuple[tuple[str, Node], ...]
 
@@ -69,7 +69,9 @@ class Values:
         if isinstance(value, dict) and (name == NOT or name[:1] != "$"):
             return self.filters(value, f"{place}.{name}", depth)
         if isinstance(value, list) and name in GROUPS:
-            return tuple([self._alternative(item, f"{place}.{name}.{index}", depth) for index, item in enumerate(value)])
+            return tuple(
+                [self._alternative(item, f"{place}.{name}.{index}", depth) for index, item in enumerate(value)]
+            )
         if isinstance(value, str) and name == SEARCH:
             return tuple([self.slot(word, f"{place}.{name}") for word in value.split()])
         return self.slot(value, f"{place}.{name}")

@@ -1,4 +1,4 @@
-"""Pieces of SQL text: aliases, parameters, joins. The only place where SQL is put together from names, all the schema's."""
+"""Pieces of SQL text: aliases, parameters, joins. Names in them are the schema's, values are bound."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from projections.values import Bound, Convert
 class Parameter:
     """One numbered parameter: which of the query's values it takes, through which conversion."""
 
-    index: int
+    number: int
     convert: Convert
     place: str
 
@@ -27,12 +27,12 @@ class Parameters:
 
     def bind(self, slot: Slot, convert: Convert, place: str) -> str:
         """The SQL of a new parameter."""
-        self.items.append(Parameter(slot.index, convert, place))
+        self.items.append(Parameter(slot.number, convert, place))
         return f"?{len(self.items)}"
 
     def bound(self, values: Sequence[Any]) -> tuple[Bound, ...]:
         """The parameters for a query's values. Raises InvalidData for a value that does not fit its column."""
-        return tuple([item.convert(values[item.index], item.place) for item in self.items])
+        return tuple([item.convert(values[item.number], item.place) for item in self.items])
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,16 @@ def text(value: Any, place: str) -> Bound:
     return value
 
 
+def as_it_is(value: Any, _: str) -> Bound:
+    """A value that was checked before it came here."""
+    return value  # type: ignore[no-any-return]
+
+
+def number(value: Any, _: str) -> Bound:
+    """A number, to be compared with one within a JSON column."""
+    return float(value)
+
+
 def boolean(value: Any, place: str) -> Bound:
     """true, false, or one of PostgreSQL's words for them or the beginning of one, in any case."""
     if isinstance(value, bool):
@@ -39,7 +49,7 @@ def boolean(value: Any, place: str) -> Bound:
         is_false = bool(word) and any(name.startswith(word) for name in _FALSE)
         if is_true is not is_false:
             return int(is_true)
-    refuse(place, "true or false is needed")
+    return refuse(place, "true or false is needed")
 
 
 _ENDS = {"infinity": "~", "+infinity": "~", "-infinity": "", "epoch": "1970-01-01T00:00:00.000Z"}
@@ -62,7 +72,7 @@ def timestamp(value: Any, place: str) -> Bound:
         finer = instant.microsecond % 1000
         whole = instant - timedelta(microseconds=finer)
         return f"{whole.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z{f'{finer:03}' if finer else ''}"
-    refuse(place, f"a date or time is needed, not {shown(value)}")
+    return refuse(place, f"a date or time is needed, not {shown(value)}")
 
 
 def as_json(value: Any, place: str) -> Bound:
@@ -76,7 +86,10 @@ def as_json(value: Any, place: str) -> Bound:
 def document(value: Any, place: str) -> Bound:
     """A JSON object or array to compare a JSON column with; PostgreSQL takes no bare text there."""
     if not isinstance(value, dict | list):
-        refuse(place, f"an object is needed, not {shown(value)}; name a member of it, as {{\"member\": {{\"$eq\": …}}}}, or use $contains")
+        refuse(
+            place,
+            f'an object is needed, not {shown(value)}; test a member, as {{"member": {{"$eq": …}}}}, or use $contains',
+        )
     return as_json(value, place)
 
 
@@ -98,8 +111,8 @@ def glob(value: Any, place: str) -> Bound:
     characters = iter(str(pattern(value, place)))
     for character in characters:
         if character == "\\":
-            character = next(characters)
-            out.append(_PLAIN.get(character, character))
+            escaped = next(characters)
+            out.append(_PLAIN.get(escaped, escaped))
         else:
             out.append(_GLOB.get(character, character))
     return "".join(out)

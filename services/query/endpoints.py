@@ -21,11 +21,13 @@ from services.query.readers import Readers
 MAX_TASKS = 10_000
 """Queries that wait, for a position or for a thread."""
 
-TOKEN_MISSING = (
+NO_KEY = (
     "Publishable API key required in the request header: x-publishable-api-key."
     " You can manage your keys in settings in the dashboard."
 )
-TOKEN_INVALID = "A valid publishable key is required to proceed with the request"
+WRONG_KEY = "A valid publishable key is required to proceed with the request"
+
+FAILED = "Something went wrong; the log of the query service has the rest"
 
 log = structlog.get_logger("query")
 
@@ -49,8 +51,9 @@ class Endpoints:
             answer = self._readers.at_once(asked, plan) if position <= self._progress.position else None
         except KeyscopeError as error:
             await self._refuse(request, error)
-        except Exception:  # noqa: BLE001 - nothing internal may leave; the log has it
-            await self._fail(request)
+        except Exception:
+            log.exception("a query failed", subject=request.subject)
+            await self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
                 await request.respond(answer)
@@ -65,8 +68,9 @@ class Endpoints:
             answer = self._scope(body) if position <= self._progress.position else None
         except KeyscopeError as error:
             await self._refuse(request, error)
-        except Exception:  # noqa: BLE001 - nothing internal may leave; the log has it
-            await self._fail(request)
+        except Exception:
+            log.exception("a query failed", subject=request.subject)
+            await self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
                 await request.respond(answer)
@@ -102,12 +106,14 @@ class Endpoints:
     def _scope(self, body: dict[str, Any]) -> bytes:
         token = body.get("token")
         if token is None or (isinstance(token, str) and not token.strip()):
-            raise NotAllowed(TOKEN_MISSING)
+            raise NotAllowed(NO_KEY)
         if not isinstance(token, str):
             raise InvalidData("token: a text is needed", field="token")
         found = scope.of_token(self._readers.inline, token)
-        if found is None or not found.valid_at(f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"):
-            raise NotAllowed(TOKEN_INVALID)
+        if found is None or not found.valid_at(
+            f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+        ):
+            raise NotAllowed(WRONG_KEY)
         return found.text
 
     async def _later(self, request: Request, answer: Coroutine[Any, Any, bytes]) -> None:
@@ -124,16 +130,13 @@ class Endpoints:
             await request.respond(await answer)
         except KeyscopeError as error:
             await self._refuse(request, error)
-        except Exception:  # noqa: BLE001 - nothing internal may leave; the log has it
-            await self._fail(request)
+        except Exception:
+            log.exception("a query failed", subject=request.subject)
+            await self._refuse(request, UnexpectedState(FAILED))
 
     async def _refuse(self, request: Request, error: KeyscopeError) -> None:
         self.refused += 1
         await request.respond(failure(error), headers=error_headers(error))
-
-    async def _fail(self, request: Request) -> None:
-        log.exception("a query failed", subject=request.subject)
-        await self._refuse(request, UnexpectedState("Something went wrong; the log of the query service has the rest"))
 
 
 def _body(data: bytes) -> dict[str, Any]:
@@ -153,5 +156,3 @@ def _position(body: dict[str, Any]) -> int:
     if not isinstance(position, int) or isinstance(position, bool) or position < 0:
         raise InvalidData("position: a whole number is needed, not negative", field="position")
     return position
-
-

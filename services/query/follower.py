@@ -45,7 +45,9 @@ class Follower:
     `caught_up` is set once everything that was in the stream has been applied, or when there is no stream yet.
     """
 
-    def __init__(self, client: Client, subjects: Subjects, projector: Projector, applied: Callable[[int], None]) -> None:
+    def __init__(
+        self, client: Client, subjects: Subjects, projector: Projector, applied: Callable[[int], None]
+    ) -> None:
         self._client = client
         self._js = client.jetstream()
         self._subjects = subjects
@@ -69,7 +71,7 @@ class Follower:
             except (_SessionOver, NatsError, TimeoutError, OSError) as over:
                 self.state = "connecting"
                 log.warning("following again", because=str(over) or type(over).__name__)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the read model must not fall behind for ever
+            except Exception as error:
                 self.state = f"stuck: {type(error).__name__}"
                 log.exception("an event cannot be applied", position=self._projector.position)
             else:
@@ -143,7 +145,10 @@ class Follower:
         if not state.messages or self._projector.position == 0:
             return first
         remembered = self._projector.stream_seq
-        if first <= remembered <= last and await self._position_at(remembered) == (remembered, self._projector.position):
+        if first <= remembered <= last and await self._position_at(remembered) == (
+            remembered,
+            self._projector.position,
+        ):
             return remembered + 1
         log.info("the stream is another one; looking for the place", position=self._projector.position)
         while first <= last:

@@ -132,8 +132,8 @@ class Model:
             def compare(one: Row, other: Row, values: dict[int, Any] = values) -> int:
                 a, b = values[id(one)], values[id(other)]
                 if a is None or b is None:
-                    return (a is None) - (b is None)
-                return (a > b) - (a < b)
+                    return int(a is None) - int(b is None)
+                return int(a > b) - int(a < b)
 
             rows.sort(key=cmp_to_key(compare), reverse=False) if not down else _stable_reverse(rows, compare)
 
@@ -218,20 +218,15 @@ def holds_for(actual: Any, value: Any, linked: bool) -> Truth:
 def operator(actual: Any, name: str, operand: Any, linked: bool) -> Truth:
     if name in ("$and", "$or", "$not"):
         return group(name, operand, lambda inner: holds_for(actual, inner, linked), linked)
-    if name == "$eq" and operand is None:
-        return actual is None
-    if name == "$ne" and operand is None:
-        return actual is not None
     if name == "$exists":
         return (actual is not None) is operand
-    if actual is None and not (name in ("$in", "$nin") and not operand):
-        return None
+    if name in ("$eq", "$ne") and operand is None:
+        return (actual is None) is (name == "$eq")
     if name in ("$in", "$nin"):
-        found = some([None if item is None else same(actual, item) for item in operand])
-        return found if name == "$in" else None if found is None else not found
-    if operand is None:
-        return None
-    return OPERATORS[name](actual, operand)
+        equal = [None if item is None or actual is None else same(actual, item) for item in operand]
+        found = some(equal) if operand else False
+        return found if name == "$in" or found is None else not found
+    return None if actual is None or operand is None else OPERATORS[name](actual, operand)
 
 
 def comparable(actual: Any, operand: Any) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,13 @@ def histories(draw: st.DrawFn) -> list[tuple[str, tuple[Any, ...]]]:
     keys = draw(st.lists(st.sampled_from(KEYS), unique=True, max_size=5))
     channels = draw(st.lists(st.sampled_from(CHANNELS), unique=True, max_size=4))
     steps: list[tuple[str, tuple[Any, ...]]] = []
-    for id in keys:
-        steps.append(("add_key", (id, draw(texts), draw(st.sampled_from(["publishable", "publishable", "secret"])))))
+    types = st.sampled_from(["publishable", "publishable", "secret"])
+    steps += [("add_key", (id, draw(texts), draw(types))) for id in keys]
     for id in channels:
         values = (draw(texts), draw(st.none() | texts), draw(st.booleans()), draw(st.sampled_from(METADATA)))
         steps.append(("add_channel", (id, *values)))
+    pairs = st.tuples(st.sampled_from(keys or KEYS), st.sampled_from(channels or CHANNELS))
     if keys and channels:
-        pairs = st.tuples(st.sampled_from(keys), st.sampled_from(channels))
         steps += [("add_link", pair) for pair in draw(st.lists(pairs, max_size=12))]
         steps += [("remove_link", pair) for pair in draw(st.lists(pairs, max_size=2))]
     for table, ids in (("api_key", keys), ("sales_channel", channels)):
@@ -196,6 +197,10 @@ def column_filters(column: str) -> st.SearchStrategy[Any]:
     return st.one_of(plain, values, one, one, several, negated, either)
 
 
+def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.items()}
+
+
 def filters(table: str, depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
     """Filter objects of an entity."""
     entity = ENTITIES[table]
@@ -211,11 +216,8 @@ def filters(table: str, depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
         members.append(st.fixed_dictionaries({"$or": st.lists(inner, max_size=3)}))
         members.append(st.fixed_dictionaries({"$not": inner}))
         for relation, target in entity["links"].items():
-            linked = st.deferred(lambda target=target: filters(target, depth - 1))
-            members.append(st.fixed_dictionaries({relation: linked}))
-    return st.lists(st.one_of(members), max_size=2).map(
-        lambda parts: {name: value for part in parts for name, value in part.items()}
-    )
+            members.append(st.fixed_dictionaries({relation: st.deferred(partial(filters, target, depth - 1))}))
+    return st.lists(st.one_of(members), max_size=2).map(joined)
 
 
 def orders(table: str, depth: int = 1) -> st.SearchStrategy[dict[str, Any]]:
@@ -229,10 +231,8 @@ def orders(table: str, depth: int = 1) -> st.SearchStrategy[dict[str, Any]]:
     if depth:
         for relation, target in entity["links"].items():
             one = orders(target, depth - 1).filter(lambda order: len(order) == 1)
-            terms.append(one.map(lambda order, relation=relation: {relation: order}))
-    return st.lists(st.one_of(terms), max_size=2).map(
-        lambda parts: {name: value for part in parts for name, value in part.items()}
-    )
+            terms.append(st.fixed_dictionaries({relation: one}))
+    return st.lists(st.one_of(terms), max_size=2).map(joined)
 
 
 @st.composite
@@ -252,7 +252,8 @@ def paths(draw: st.DrawFn, table: str) -> str:
 def queries(draw: st.DrawFn) -> dict[str, Any]:
     """Queries that are answered."""
     table = draw(st.sampled_from(sorted(ENTITIES)))
-    query: dict[str, Any] = {"entity": table, "fields": draw(st.lists(paths(table), max_size=4))}
+    fields: list[str] = draw(st.lists(paths(table), max_size=4))
+    query: dict[str, Any] = {"entity": table, "fields": fields}
     if draw(st.booleans()):
         query["filters"] = draw(filters(table))
     if draw(st.booleans()):
@@ -262,8 +263,8 @@ def queries(draw: st.DrawFn) -> dict[str, Any]:
         query["pagination"] = page | ({"order": draw(orders(table))} if draw(st.booleans()) else {})
     if draw(st.booleans()):
         query["withDeleted"] = draw(st.booleans())
-    lists = sorted({path for field in query["fields"] for path in lists_of(table, field)})
-    if lists and draw(st.booleans()):
+    lists = sorted({path for field in fields for path in lists_of(table, field)})
+    if draw(st.booleans()) and lists:
         path = draw(st.sampled_from(lists))
         target = target_of(table, path)
         part = st.fixed_dictionaries(

@@ -82,7 +82,7 @@ class World(Stream):
                 token=f"pk_{id}" if type == "publishable" else "",
                 redacted=f"{type[0]}k_{id[-3:]}***",
                 title=title,
-                type=type,  # type: ignore[arg-type]
+                type=type,
                 created_by=by,
                 created_at=self.now(),
             )
