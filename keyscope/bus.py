@@ -10,6 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from keyscope.errors import InvalidData, Timeout, Unavailable, UnexpectedState, from_reply
+from keyscope.replies import Replies
 from keyscope.subjects import ERROR
 
 ATTEMPTS = 12
@@ -63,6 +64,7 @@ class Bus:
     def __init__(self, nc: Client, *, timeout: float) -> None:
         self.nc = nc
         self.timeout = timeout
+        self._replies = Replies(nc)
 
     async def ask(
         self,
@@ -109,7 +111,7 @@ class Bus:
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float
     ) -> dict[str, Any]:
         try:
-            message = await self.nc.request(subject, payload, timeout, headers=headers)
+            message = await self._replies.request(subject, payload, timeout, headers)
         except nats.errors.NoRespondersError:
             raise Unavailable(f"nobody serves {subject}: is the service running, with this prefix?") from None
         except nats.errors.OutboundBufferLimitError:

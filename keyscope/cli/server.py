@@ -20,6 +20,7 @@ class Service(StrEnum):
     COMMANDS = "commands"
     RELAY = "relay"
     QUERY = "query"
+    GATEWAY = "gateway"
 
 
 class LogFormat(StrEnum):
@@ -50,8 +51,11 @@ def up(
     *,
     data_dir: DataDir = None,
     port: Annotated[int | None, typer.Option(help="Where NATS listens; 0 takes a free port. [default: 4222]")] = None,
+    http_port: Annotated[
+        int | None, typer.Option(help="Where HTTP is served; 0 takes a free port. [default: 9000, if it is free]")
+    ] = None,
     temporary: Annotated[
-        bool, typer.Option(help="A free port, and a temporary folder that is deleted in the end.")
+        bool, typer.Option(help="Free ports, and a temporary folder that is deleted in the end.")
     ] = False,
     log_format: Format = None,
 ) -> None:
@@ -69,9 +73,10 @@ def up(
     with ExitStack() as stack:
         if temporary:
             port = 0 if port is None else port
+            http_port = 0 if http_port is None else http_port
             data_dir = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyscope-")))
         try:
-            settings = load(data_dir=data_dir, nats_port=port, log_format=log_format)
+            settings = load(data_dir=data_dir, nats_port=port, http_port=http_port, log_format=log_format)
             logs.configure(settings.log_format, settings.log_level, process="up")
             code = everything(settings, ready=_quiet if command else _banner, command=command or ())
         except Failure as failure:

@@ -242,7 +242,8 @@ async def test_a_step_without_an_answer_is_undone_if_it_was_carried_out(
     """Its answers are lost on the way: what it did is found out by asking again, with the same id."""
     before = await shop.state()
     async with await service.connect(actor="tester") as ks:
-        request, losing = ks.nats.request, True
+        replies = ks.connection.bus._replies
+        request, losing = replies.request, True
 
         async def lossy(*arguments: Any, **options: Any) -> Any:
             answer = await request(*arguments, **options)
@@ -250,7 +251,7 @@ async def test_a_step_without_an_answer_is_undone_if_it_was_carried_out(
                 raise nats.errors.TimeoutError
             return answer
 
-        monkeypatch.setattr(ks.nats, "request", lossy)
+        monkeypatch.setattr(replies, "request", lossy)
         with pytest.raises(keyscope.Timeout):  # noqa: PT012
             async with ks.workflow() as flow:
                 try:
