@@ -7,6 +7,7 @@ from pathlib import Path
 
 from docs.generate import reference
 from docs.generate.asyncapi import asyncapi
+from docs.generate.python import python_package
 from docs.generate.schemas import schemas
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +16,7 @@ SCHEMAS = DOCS / "schemas"
 
 REGIONS: dict[str, Callable[[], str]] = {
     "commands": reference.commands,
+    "command limits": reference.command_limits,
     "shapes": reference.shapes,
     "results": reference.results,
     "envelope": reference.envelope,
@@ -27,6 +29,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "errors": reference.errors,
     "settings": reference.settings,
     "command line": reference.command_line,
+    "python package": python_package,
 }
 """A page marks what is generated in it: `<!-- generated: events -->` before, `<!-- end -->` behind."""
 

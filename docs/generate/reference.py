@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from docs.generate.schemas import ANSWERS, Schema, event_data, schema_of
+from events import commands as command_bodies
 from events import errors as error_tree
 from events.catalog import EVENTS
 from events.commands import COMMANDS
@@ -25,6 +26,8 @@ from projections import limits
 from projections.conditions import OPERATORS
 from projections.model import ALIASES, ENTITIES, Entity, Kind
 from services.bus.streams import events_stream, jobs_stream
+from services.commands import reading, writer
+from services.query import progress, readers
 from services.runtime.settings import Settings
 
 SUBJECTS = Subjects()
@@ -133,16 +136,32 @@ def operators() -> str:
 
 
 def query_limits() -> str:
-    """What a query may cost: the constants, with what stands below each."""
-    return _table(("limit", "value", "of what"), _constants(limits))
+    """What a query may cost."""
+    return _limits(*_documented(limits), (progress, "WAIT_SECONDS"), (readers, "MAX_QUEUED"))
 
 
-def _constants(module: ModuleType) -> Iterable[tuple[str, str, str]]:
-    body = ast.parse(inspect.getsource(module)).body
-    for statement, below in pairwise(body):
-        if isinstance(statement, ast.Assign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            name = ast.unparse(statement.targets[0])
-            yield f"`{name}`", f"{getattr(module, name):,}", " ".join(str(below.value.value).split())
+def command_limits() -> str:
+    """What a command may cost."""
+    return _limits((reading, "MAX_BODY"), (command_bodies, "MAX_ITEMS"), (writer, "QUEUE_LIMIT"))
+
+
+def _limits(*constants: tuple[ModuleType, str]) -> str:
+    """Constants, with the docstring that stands below each."""
+    rows = ((f"`{name}`", f"{getattr(module, name):,}", _docstrings(module)[name]) for module, name in constants)
+    return _table(("limit", "value", "of what"), rows)
+
+
+def _documented(module: ModuleType) -> Iterator[tuple[ModuleType, str]]:
+    return ((module, name) for name in _docstrings(module))
+
+
+def _docstrings(module: ModuleType) -> dict[str, str]:
+    """The docstrings of a module's constants, which only the source knows."""
+    return {
+        ast.unparse(statement.targets[0]): " ".join(str(below.value.value).split())
+        for statement, below in pairwise(ast.parse(inspect.getsource(module)).body)
+        if isinstance(statement, ast.Assign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
 
 
 def streams() -> str:

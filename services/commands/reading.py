@@ -15,6 +15,7 @@ from services.commands.command import Command, Reply
 from services.domain.ids import command_id
 
 MAX_BODY = 4 * 1024 * 1024
+"""Bytes in one command's body."""
 BYTES_PER_EVENT = 100
 """About how much body one event takes: a command's weight is its size in these."""
 MAX_PROBLEMS = 5
