@@ -19,6 +19,7 @@ from services.bus.replies import failure, success
 from services.commands.cache import AggregateCache
 from services.commands.command import Command, Reply, Result
 from services.commands.handlers import HANDLERS
+from services.commands.naming import named
 from services.commands.sweeps import step_sweep
 from services.commands.work import Work
 from services.domain.clock import now
@@ -197,6 +198,7 @@ class Writer:
         runs: dict[str, _Run] = {}
         order: list[tuple[Command, _Run | None]] = []
         try:
+            work.preload(id for command in batch for id in named(command))
             for command in batch:
                 id = command.context.command_id
                 if id in known:

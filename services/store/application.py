@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,11 @@ class Store:
         except AggregateNotFoundError:
             return None
         return aggregate
+
+    def load_all(self, ids: Iterable[str]) -> dict[str, Aggregate]:
+        """Those of the aggregates that there are, by id."""
+        events = map(self.events.mapper.to_domain_event, self.recorder.select_events_of(list(ids)))
+        return {id: _project(None, own) for id, own in groupby(events, attrgetter("originator_id"))}
 
     def write(self, commit: Commit) -> Committed:
         """Write a batch (see StorePort.insert_batch)."""

@@ -1,6 +1,6 @@
 """What an event store must be able to do. Two keep it: sqlite.py, one file; postgres.py, a server for many replicas."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
@@ -74,6 +74,9 @@ class StorePort(Protocol):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """One aggregate's events (what eventsourcing's AggregateRecorder asks for)."""
+
+    def select_events_of(self, originator_ids: Sequence[str]) -> Iterable[StoredEvent]:
+        """The events of several aggregates: one aggregate after the other, each one's in order."""
 
     def close(self) -> None:
         """Close its files or connections."""

@@ -10,8 +10,9 @@ refuses whoever writes without the lock.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from typing import Any, ClassVar
 
 import psycopg
@@ -173,6 +174,9 @@ class PostgresStore(PostgresApplicationRecorder):
             _NO_LIMIT if limit is None else limit,
         )
         return [StoredEvent(originator_id, *row) for row in rows]
+
+    def select_events_of(self, originator_ids: Sequence[str]) -> Iterable[StoredEvent]:
+        return starmap(StoredEvent, self._rows("select_events_of", list(originator_ids)))
 
     # ---- the rest
 

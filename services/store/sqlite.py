@@ -5,8 +5,9 @@ interpreter lock at each step, and getting it back from a busy event loop costs 
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from typing import Any, ClassVar
 
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
@@ -234,6 +235,16 @@ class SQLiteStore(SQLiteApplicationRecorder):
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute(statement, parameters)
             return [StoredEvent(originator_id, version, topic, state) for version, topic, state in cursor.fetchall()]
+
+    def select_events_of(self, originator_ids: Sequence[str]) -> Iterable[StoredEvent]:
+        with self.datastore.transaction(commit=False) as cursor:
+            for chunk in _chunks(originator_ids):
+                cursor.execute(
+                    "SELECT originator_id, originator_version, topic, state FROM stored_events "
+                    f"WHERE originator_id IN ({','.join('?' * len(chunk))}) ORDER BY originator_id, originator_version",
+                    tuple(chunk),
+                )
+                yield from starmap(StoredEvent, cursor.fetchall())
 
     def check(self) -> None:
         """Raises sqlite3.DatabaseError when the file is damaged (a quick look, not a full one)."""

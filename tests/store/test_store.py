@@ -79,6 +79,17 @@ def test_an_aggregate_comes_back_as_it_was(store: Store) -> None:
     assert store.load("apk_2") is None
 
 
+def test_several_aggregates_at_once(store: Store) -> None:
+    store.write(commit(recorded(1, created()), recorded(1, channel()), recorded(2, linked()), recorded(1, channel("sc_2"))))
+    found = store.load_all(["sc_2", "apk_1", "apk_nope"])
+    assert set(found) == {"sc_2", "apk_1"}
+    key = found["apk_1"]
+    assert isinstance(key, ApiKey)
+    assert key.state() == ApiKey("apk_1").replay([created(), linked()]).state()
+    assert key.version == 2
+    assert store.load_all([]) == {}
+
+
 @pytest.mark.parametrize("size", [1, 3, 5, 17, 64, 255, 300, 1000])
 def test_batches_of_any_size(store: Store, size: int) -> None:
     events = [linked(f"sc_{n}", f"pksc_{n}") for n in range(size)]

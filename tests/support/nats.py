@@ -34,6 +34,12 @@ class Nats:
         """Where to connect."""
         return f"nats://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it greets."""
         with (self.folder / "nats-server.log").open("ab") as log:

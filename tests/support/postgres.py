@@ -73,6 +73,12 @@ class Postgres:
             time.sleep(0.02)
         raise TimeoutError("PostgreSQL does not listen")
 
+    @property
+    def pid(self) -> int:
+        """The process id of the server, whose children serve the connections."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop it cleanly; whoever is connected is cut off."""
         self._end(signal.SIGINT)

@@ -1,0 +1,67 @@
+"""One replica: `keyscope run` in a process of its own, which a test may kill."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+
+class Replica:
+    """A running `keyscope run`. It keeps its folder and its settings over restarts."""
+
+    def __init__(self, services: str, folder: Path, settings: Mapping[str, str]) -> None:
+        """`services` as on the command line; `settings` without KEYSCOPE_."""
+        self.services = services
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._settings = {f"KEYSCOPE_{name}": value for name, value in settings.items()}
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Start it, without waiting."""
+        with (self.folder / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "keyscope", "run", *self.services.split()],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, start_new_session=True,
+                env={**os.environ, "KEYSCOPE_DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1", **self._settings},
+            )  # fmt: skip
+        self._starts = self.log.count("ready: ") + 1
+        return self
+
+    def wait_ready(self, seconds: float = 60) -> Self:
+        """Wait until it serves."""
+        deadline = time.monotonic() + seconds
+        while self.log.count("ready: ") < self._starts:
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+        return self
+
+    @property
+    def log(self) -> str:
+        """All that it has said."""
+        return (self.folder / "log").read_text()
+
+    @property
+    def process(self) -> "subprocess.Popen[str]":
+        """The process that runs, or ran last."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, as a rolling restart does: its exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=60)
