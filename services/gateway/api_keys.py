@@ -96,7 +96,8 @@ async def _read(ks: Keyscope, id: str, asked: Select) -> dict[str, Any]:
     found = (await ks.query.graph(entity="api_key", fields=fields, filters={"id": id}))["data"]
     if not found:
         raise _not_found(id)
-    return found[0]
+    row: dict[str, Any] = found[0]
+    return row
 
 
 async def _command(ks: Keyscope, request: Request, name: str, arguments: Any, id: str) -> Any:
@@ -107,7 +108,7 @@ async def _command(ks: Keyscope, request: Request, name: str, arguments: Any, id
 
 
 async def _change_links(ks: Keyscope, request: Request, id: str, change: ChangeLinks) -> None:
-    """Both in one transaction. What Medusa looks up before, the command itself refuses; then its reason is looked up."""
+    """Both in one transaction. What Medusa looks up before, the command refuses; then its reason is looked up."""
     if not change.add:
         await _must_be_publishable(ks, id)
     if not change.add and not change.remove:

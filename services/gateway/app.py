@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -23,6 +24,10 @@ from services.gateway.store import StoreDoor
 
 GZIP_FROM = 1024
 GZIP_LEVEL = 5
+
+_Cors: Any = CORSMiddleware
+_ProxyHeaders: Any = ProxyHeadersMiddleware
+"""Both take any ASGI application, though their types know only those of their own project."""
 
 
 def routes(ks: Keyscope, sign_in: SignIn, stopping: asyncio.Event) -> FastAPI:
@@ -59,24 +64,25 @@ def application(
 ) -> "Front":
     """All of it, as one ASGI application."""
     framework = GZipMiddleware(routes(ks, sign_in, stopping), GZIP_FROM, GZIP_LEVEL)
-    proxied = ProxyHeadersMiddleware(AdminDoor(framework, sign_in), options.trusted_proxies)  # type: ignore[arg-type]
-    admin = _cross_origin(proxied, options.admin_origins)  # type: ignore[arg-type]
+    proxied = _ProxyHeaders(AdminDoor(framework, sign_in), options.trusted_proxies)
+    admin = _cross_origin(proxied, options.admin_origins)
     store = _cross_origin(StoreDoor(storefront), options.store_origins)
-    return Front({"admin": admin, "events": admin, "store": store}, framework)  # type: ignore[arg-type]
+    return Front({"admin": admin, "events": admin, "store": store}, framework)
 
 
 def _cross_origin(app: App, origins: Sequence[str]) -> App:
     """Let pages of these origins use `app`. It stands before the doors: a browser's preflight brings no credentials."""
     if not origins:
         return app
-    return CORSMiddleware(  # type: ignore[return-value]
-        app,  # type: ignore[arg-type]
+    made: App = _Cors(
+        app,
         allow_origins=origins,
         allow_credentials=True,
         allow_methods=["GET", "POST", "DELETE", "HEAD"],
         allow_headers=["*"],
         expose_headers=["etag"],
     )
+    return made
 
 
 class Front:

@@ -1,7 +1,7 @@
 """`GET /events`: events as they happen, as server-sent events (https://html.spec.whatwg.org/#server-sent-events).
 
-The id of each is its position. A client that comes back with `Last-Event-ID`, as browsers do by themselves, gets what it
-has missed, each event once and in order.
+The id of each is its position. A client that comes back with `Last-Event-ID`, as browsers do by themselves, gets what
+it has missed, each event once and in order.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ _LAST_EVENT_ID = {
 
 
 def _subscription(ks: Keyscope, asked: Listen, last_event_id: str | None) -> Subscription:
-    since = _since(last_event_id if last_event_id else asked.since, "Last-Event-ID" if last_event_id else "since")
+    since = _since(last_event_id or asked.since, "Last-Event-ID" if last_event_id else "since")
     names = [name for name in asked.name.split(",") if name]
     if not asked.api_key_id and not asked.sales_channel_id:
         return ks.events.all(*names, since=since)
@@ -124,7 +124,7 @@ class EventStream(Response):
         coming: asyncio.Task[Event] | None = None
         try:
             while not any(end.done() for end in ends):
-                coming = coming or asyncio.create_task(anext(self._events))  # type: ignore[arg-type]
+                coming = coming or asyncio.create_task(anext(self._events))
                 await asyncio.wait({coming, *ends}, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if coming.done():
                     event, coming = coming.result(), None

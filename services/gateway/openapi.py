@@ -15,7 +15,7 @@ DESCRIPTION = (
     "Publishable API keys scoped to sales channels: Medusa 2.21's Admin routes for keys and channels, a storefront's "
     "scope, and events as they happen."
 )
-SIGN_IN = [{"secretKey": []}, {"token": []}]
+SIGN_IN: list[dict[str, list[str]]] = [{"secretKey": []}, {"token": []}]
 SCHEMES = {
     "secretKey": {"type": "http", "scheme": "basic", "description": "A secret API key as the user name, no password"},
     "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -93,8 +93,15 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 def _store() -> dict[str, Any]:
     refused = {
-        code: {"description": words, "content": {"application/json": {"schema": {"$ref": _REF.format(model="Failure")}}}}
-        for code, words in {"400": "The key is missing or not valid", "503": "Not now", "504": "No answer in time"}.items()
+        code: {
+            "description": words,
+            "content": {"application/json": {"schema": {"$ref": _REF.format(model="Failure")}}},
+        }
+        for code, words in {
+            "400": "The key is missing or not valid",
+            "503": "Not now",
+            "504": "No answer in time",
+        }.items()
     }
     scope = {"schema": {"$ref": _REF.format(model="ScopeAnswer")}}
     common = {"tags": ["Store"], "security": [{"publishableKey": []}]}

@@ -6,7 +6,7 @@ Unknown members are refused on the outermost level and dropped below it, as Medu
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StrictBool, StrictStr
 from pydantic_core import PydanticCustomError
 
 KeyType = Literal["publishable", "secret"]
@@ -71,8 +71,8 @@ class Select(Loose):
 
     fields: StrictStr = Field(
         default="",
-        description="Names, separated by commas, instead of the default ones; `+name` adds one to these, `-name` takes one "
-        "away, `*relation` or `relation.*` selects all of a relation",
+        description="Names, separated by commas, instead of the default ones; `+name` adds one to these, `-name` takes "
+        "one away, `*relation` or `relation.*` selects all of a relation",
         examples=["id,title,*sales_channels"],
     )
 
@@ -82,7 +82,9 @@ class Page(Select):
 
     offset: Integer = Field(default=0, description="How many rows to pass over")
     limit: Integer = Field(default=20, description="How many rows at most")
-    order: StrictStr = Field(default="", description="The field to order by, `-field` for descending", examples=["-created_at"])
+    order: StrictStr = Field(
+        default="", description="The field to order by, `-field` for descending", examples=["-created_at"]
+    )
     with_deleted: Annotated[StrictBool, BeforeValidator(_boolean, json_schema_input_type=bool)] = Field(
         default=False, description="Accepted for Medusa's sake, where it has no effect either"
     )
@@ -137,7 +139,9 @@ class ListChannels(ChannelFilters, Page):
 
     and_: list[ChannelFilters] = Field(default=[], alias="$and")
     or_: list[ChannelFilters] = Field(default=[], alias="$or")
-    location_id: OneOrMany = Field(default="", description="Accepted for Medusa's sake: no channel has a stock location")
+    location_id: OneOrMany = Field(
+        default="", description="Accepted for Medusa's sake: no channel has a stock location"
+    )
     publishable_key_id: OneOrMany = Field(default="", description="The channels of these keys")
 
 

@@ -31,9 +31,7 @@ def routes(ks: Keyscope) -> APIRouter:
     async def create_channel(request: Request) -> Response:
         new = await body(request, CreateChannel)
         asked = query(request, SelectOnly)
-        reply = await ks.command(
-            "sales_channel.create", new.model_dump(exclude_unset=True), actor=actor(request)
-        )
+        reply = await ks.command("sales_channel.create", new.model_dump(exclude_unset=True), actor=actor(request))
         return answer(request, {"sales_channel": await _read(ks, reply["data"]["id"], asked)})
 
     @router.get("/{id}", **described("Retrieve a channel", ChannelAnswer, parameters=SelectOnly))
@@ -76,7 +74,8 @@ async def _read(ks: Keyscope, id: str, asked: Select) -> dict[str, Any]:
     found = (await ks.query.graph(entity="sales_channel", fields=fields, filters={"id": id}))["data"]
     if not found:
         raise _not_found(id)
-    return found[0]
+    row: dict[str, Any] = found[0]
+    return row
 
 
 def _not_found(id: str) -> NotFound:

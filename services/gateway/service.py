@@ -5,9 +5,10 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 
+import structlog
 import uvicorn
 
-from keyscope import Keyscope
+from keyscope import Keyscope, Storefront, Timeout, Unavailable
 from services.gateway.app import application
 from services.gateway.options import Options
 from services.gateway.signing_in import SignIn
@@ -16,10 +17,20 @@ CONNECTIONS = 4096
 """Beyond so many requests at once, the answer is 503."""
 BACKLOG = 2048
 DRAIN_SECONDS = 5
-START_SECONDS = 0.005
+WAIT_SECONDS = 0.05
+
+log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the runtime's."""
@@ -31,7 +42,10 @@ async def serve(
 ) -> None:
     """Serve on `listener`, which this closes. When `stopping` is set, finish what has begun and return."""
     sign_in = SignIn(ks, options)
-    async with await ks.storefront() as storefront:
+    storefront = await _storefront(ks, stopping)
+    if storefront is None:
+        return
+    async with storefront:
         await sign_in.start()
         try:
             server = _Server(
@@ -48,12 +62,10 @@ async def serve(
                     backlog=BACKLOG,
                     limit_concurrency=CONNECTIONS,
                     timeout_graceful_shutdown=DRAIN_SECONDS,
-                )
+                ),
+                ready,
             )
             serving = asyncio.create_task(server.serve([listener]), name="keyscope http")
-            while not server.started and not serving.done():
-                await asyncio.sleep(START_SECONDS)
-            ready()
             stop = asyncio.create_task(stopping.wait())
             await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
@@ -64,7 +76,13 @@ async def serve(
             await ks.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+async def _storefront(ks: Keyscope, stopping: asyncio.Event) -> Storefront | None:
+    """As soon as there is a stream of events to follow; None when `stopping` is set before."""
+    while not stopping.is_set():
+        try:
+            return await ks.storefront()
+        except (Unavailable, Timeout) as error:
+            log.debug("waiting for the stream of events", reason=error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), WAIT_SECONDS)
+    return None

@@ -28,9 +28,9 @@ MAX_CREDENTIALS = 8192
 """Characters of an Authorization header."""
 
 UNAUTHORIZED = "Unauthorized"
-SECRET_AS_BEARER = (
-    "A secret API key was passed as a Bearer token. Secret API keys must be sent using HTTP Basic authentication instead "
-    "(Authorization: Basic <secret-api-key>)."
+WRONG_SCHEME = (
+    "A secret API key was passed as a Bearer token. Secret API keys must be sent using HTTP Basic authentication "
+    "instead (Authorization: Basic <secret-api-key>)."
 )
 
 log = structlog.get_logger(__name__)
@@ -93,7 +93,7 @@ class SignIn:
 
     async def _bearer(self, token: str, address: str) -> str:
         if token.startswith("sk_"):
-            raise NotSignedIn(SECRET_AS_BEARER)
+            raise NotSignedIn(WRONG_SCHEME)
         if self._jwts is None:
             raise NotSignedIn
         self._may_try(address)

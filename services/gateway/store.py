@@ -79,7 +79,7 @@ def _channels(context: PublishableKeyContext) -> bytes:
 
 
 def _status(scope: Scope, error: KeyscopeError) -> int:
-    """nginx's auth_request takes only 401 and 403 for an answer: `?refuse=403`. Trouble stays what it is."""
+    """Nginx's auth_request takes only 401 and 403 for an answer: `?refuse=403`. Trouble stays what it is."""
     asked = parse_qs(scope["query_string"].decode("latin-1")).get("refuse", [""])[0]
     return _REFUSALS.get(asked, error.code) if error.code < 500 else error.code
 

@@ -93,11 +93,9 @@ _MISSING = object()
 
 def _at(given: Any, path: Path) -> Any:
     for part in path:
-        if isinstance(given, dict) and part in given:
+        try:
             given = given[part]
-        elif isinstance(given, list) and isinstance(part, int) and part < len(given):
-            given = given[part]
-        else:
+        except (LookupError, TypeError):
             return _MISSING
     return given if path or isinstance(given, dict) else _MISSING
 

@@ -20,6 +20,7 @@ Keyscope is ready.
   commands  {prefix}.cmd.<entity>.<verb>, or {prefix}.job.<entity>.<verb> to have them kept until done
   events    {prefix}.evt.>  in the stream KEYSCOPE_EVENTS
   queries   {prefix}.query.graph, {prefix}.query.scope
+  HTTP      {f"{settings.http_url}  (its routes: /docs)" if settings.http else "off"}
   data      {settings.data_dir}
 
 Try in another terminal:

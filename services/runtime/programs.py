@@ -76,10 +76,13 @@ class Command:
     """A command of the user's: when it ends, everything does, with its exit code."""
 
     def __init__(self, command: Sequence[str], settings: Settings) -> None:
-        """It finds Keyscope through KEYSCOPE_NATS_URL."""
+        """It finds Keyscope through KEYSCOPE_NATS_URL and KEYSCOPE_HTTP_URL."""
         self.name = command[0]
         self._command = command
-        self._environment = {**os.environ, "KEYSCOPE_NATS_URL": ",".join(settings.nats_servers)}
+        where = {"KEYSCOPE_NATS_URL": ",".join(settings.nats_servers)}
+        if settings.http:
+            where["KEYSCOPE_HTTP_URL"] = settings.http_url
+        self._environment = {**os.environ, **where}
 
     def spawn(self) -> tuple[int, None]:
         """Start it; it has the terminal, and no pipe."""

@@ -1,6 +1,8 @@
 """Every setting, from the environment (`KEYSCOPE_…`) or from a `.env` file in the working folder."""
 
 import ipaddress
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -49,6 +51,39 @@ class Settings(BaseSettings):
     source: str = Field(default="/keyscope", min_length=1, description="The CloudEvents source of every event")
     drain_seconds: int = Field(
         default=10, ge=1, le=600, description="How long what has begun may take to end on a stop"
+    )
+    http: bool = Field(default=True, description="Whether `keyscope up` serves HTTP")
+    http_host: str = Field(default="127.0.0.1", description="Where HTTP is served")
+    http_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Its port; 0 takes a free one. Empty: 9000, or a free one where that is taken",
+    )
+    http_fd: int | None = Field(
+        default=None, ge=3, description="A listening socket to inherit instead, as systemd passes one (3)"
+    )
+    http_admin_origins: str = Field(
+        default="", description="Origins whose pages may use /admin and /events, separated by commas; `*` is any"
+    )
+    http_store_origins: str = Field(default="", description="Origins whose pages may use /store")
+    http_jwt_secret: SecretStr | None = Field(
+        default=None, description="Believe JSON Web Tokens signed with this shared secret (HS256 and longer)"
+    )
+    http_jwt_jwks_url: str = Field(default="", description="Believe those signed with a key of the set at this URL")
+    http_jwt_issuer: str | None = Field(default=None, description="The `iss` that they must have")
+    http_jwt_audience: str | None = Field(default=None, description="The `aud` that they must have")
+    http_jwt_actor_claim: str = Field(
+        default="sub", min_length=1, description="The claim that is the actor; `actor_id` in tokens of Medusa's"
+    )
+    http_jwt_claims: dict[str, Any] = Field(
+        default={}, description='Claims that they must have, as JSON; {"actor_type": "user"} for Medusa\'s admins'
+    )
+    http_failed_sign_ins: int = Field(
+        default=30, ge=1, description="How many sign-ins of one address may fail at once; it gains one every 2 seconds"
+    )
+    http_trusted_proxies: str = Field(
+        default="127.0.0.1", description="Whose X-Forwarded-For is believed: addresses, networks, or `*`"
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="console for people, json for machines"
@@ -100,12 +135,18 @@ class Settings(BaseSettings):
         """The read model's file, with the default filled in."""
         return self.read_model or self.data_dir / "graph.db"
 
+    @property
+    def http_url(self) -> str:
+        """Where HTTP is served, once its port is known."""
+        host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host
+        return f"http://{host}:{self.http_port}"
+
     def lines(self) -> list[str]:
         """All settings as an environment file, with what each is for. Secrets are masked."""
         lines = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            shown = "" if value is None else without_password(value) if isinstance(value, str) else str(value)
+            shown = _SHOWN.get(type(value), str)(value)
             lines += [f"# {field.description}", f"KEYSCOPE_{name.upper()}={shown}"]
         return lines
 
@@ -131,3 +172,11 @@ def _masked(url: str) -> str:
 def _problem(problem: Any) -> str:
     name = "_".join(str(part) for part in problem["loc"]).upper()
     return f"KEYSCOPE_{name}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+_SHOWN: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "",
+    str: without_password,
+    dict: json.dumps,
+}
+"""How a value is printed, where it is not as Python prints it."""

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 
 from services.runtime.broker import NatsServer
 from services.runtime.failures import Exit
+from services.runtime.listening import listen
 from services.runtime.locks import hold
 from services.runtime.programs import Command, Services
 from services.runtime.settings import Settings
 from services.runtime.supervisor import Supervisor
 
-LAYOUT = {"commands": ("commands",), "reads": ("relay", "query")}
+LAYOUT = {"commands": ("commands",), "reads": ("relay", "query"), "http": ("gateway",)}
 """Which services share a process: the relay waits most of its time, so it rides along with the reads."""
 
 
@@ -25,6 +26,10 @@ def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequen
     with ExitStack() as stack:
         lock = hold(settings.data_dir / "lock", f"the data folder {settings.data_dir}")
         stack.callback(os.close, lock)
+        if settings.http:
+            listener = stack.enter_context(listen(settings))
+            port = listener.getsockname()[1]
+            settings = settings.model_copy(update={"http_fd": listener.fileno(), "http_port": port})
         supervisor = stack.enter_context(Supervisor(settings.drain_seconds))
         server = _nats_server(settings, lock) if settings.embedded else None
         if server:
@@ -39,7 +44,8 @@ def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequen
         gc.collect()
         gc.freeze()
         life = os.pipe()
-        supervisor.start(*(Services(name, services, settings, life) for name, services in LAYOUT.items()))
+        layout = {name: services for name, services in LAYOUT.items() if settings.http or name != "http"}
+        supervisor.start(*(Services(name, services, settings, life) for name, services in layout.items()))
         if not supervisor.wait_ready():
             return Exit.DONE
         ready(settings)

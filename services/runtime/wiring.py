@@ -38,10 +38,10 @@ class Context:
         """The subjects under the prefix of the settings."""
         return Subjects(self.settings.prefix)
 
-    async def connect(self, name: str) -> Client:
+    async def connect(self, name: str, reconnected: Callable[[], None] | None = None) -> Client:
         """A connection to NATS that shows up as `name`. It is tried for ever, and tried again when it breaks.
 
-        Raises Failure when NATS refuses the credentials.
+        `reconnected` is told when it is back. Raises Failure when NATS refuses the credentials.
         """
         settings, connected = self.settings, False
 
@@ -57,6 +57,8 @@ class Context:
 
         async def on_reconnect() -> None:
             log.info("connected again", connection=name)
+            if reconnected is not None:
+                reconnected()
 
         async def on_close() -> None:
             if connected and not self.stopping.is_set():
@@ -117,12 +119,22 @@ async def _query(context: Context, ready: Callable[[], None]) -> None:
         os.close(lock)
 
 
+async def _gateway(context: Context, ready: Callable[[], None]) -> None:
+    from services.runtime import gateway  # the web framework: only the process that serves HTTP needs it
+
+    await gateway.serve(context, ready)
+
+
 def _event_store(settings: Settings) -> str:
     return without_password(settings.event_store_url.removeprefix("sqlite:///"))
 
 
 def _read_model(settings: Settings) -> Path:
     return versioned(settings.read_model_path)
+
+
+def _no_database(_: Settings) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +154,5 @@ SERVICES: dict[str, Service] = {
     "commands": Service(_commands, _event_store, RESTORE),
     "relay": Service(_relay, _event_store, RESTORE),
     "query": Service(_query, _read_model, REBUILD),
+    "gateway": Service(_gateway, _no_database, RESTORE),
 }

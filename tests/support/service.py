@@ -7,6 +7,8 @@ import keyscope
 from services.runtime.settings import Settings
 from services.runtime.wiring import SERVICES, Context
 
+CORE = tuple(name for name in SERVICES if name != "gateway")
+
 
 class Service:
     """Services on the files in one folder. After `stop`, `start` goes on with what is in them."""
@@ -19,11 +21,11 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *names: str) -> None:
-        """Start the services called `names`, or all, beside those that run, and wait until they serve."""
+        """Start the services called `names`, or all but the gateway, and wait until they serve."""
         if not self._tasks:
             self._stopping = asyncio.Event()
         context = Context(self.settings, self._stopping, self._lost)
-        for name in names or SERVICES:
+        for name in names or CORE:
             serving = asyncio.Event()
             service = asyncio.create_task(SERVICES[name].serve(context, serving.set), name=name)
             self._tasks.append(service)

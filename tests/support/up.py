@@ -19,7 +19,10 @@ class Up:
         self.output = ""
         self.errors = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "keyscope", "up", f"--data-dir={data_dir}", "--port=0", *arguments],
+            [
+                *(sys.executable, "-m", "keyscope", "up"),
+                *(f"--data-dir={data_dir}", "--port=0", "--http-port=0", *arguments),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
