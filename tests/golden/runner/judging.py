@@ -73,7 +73,7 @@ def _consequence(scene: Scene, mismatch: Mismatch, of_call: set[int]) -> set[int
     Where Keyscope refused, nothing has happened; where Medusa refused, what Keyscope's events say has happened.
     """
     call, recorded = scene.played.call, scene.played.case.call.outcome
-    if call.error and "error" not in recorded:
+    if call.error and of_call:
         undone = (
             is_missing(mismatch) and not scene.played.events
             if mismatch.path[0] == "events"
