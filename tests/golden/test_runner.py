@@ -23,7 +23,7 @@ def recorded(area: str, name: str) -> dict[str, Any]:
     """One recorded case, to be spoilt."""
     cases = json.loads((OWN / f"{area}.json").read_text())["cases"]
     (found,) = [case for case in cases if case["name"] == name]
-    return copy.deepcopy(found)  # type: ignore[no-any-return]
+    return copy.deepcopy(found)
 
 
 async def played(case: dict[str, Any], nats: Nats, folder: Path) -> Verdict:

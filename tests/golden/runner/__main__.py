@@ -1,4 +1,4 @@
-"""`python -m tests.golden.runner [FOLDER]`: plays a folder of recorded cases, by default the project's own, and reports.
+"""`python -m tests.golden.runner [FOLDER]`: plays a folder of recorded cases, by default our own, and reports.
 
 Writes golden-report.json. The exit code is 1 when a case fails, and 2 when the folder cannot be read.
 """

@@ -56,7 +56,10 @@ class Case:
 
 
 def read_folder(folder: Path) -> list[Case]:
-    """All cases in a folder and its `own/`, but those of the HTTP gateway. Raises OSError, ValueError, KeyError, TypeError."""
+    """All cases in a folder and its `own/`, but those of the HTTP gateway.
+
+    Raises OSError, ValueError, KeyError or TypeError when a file holds something else.
+    """
     files = sorted({*folder.glob("*.json"), *folder.glob("own/*.json")} - set(http_files(folder)))
     return [Case.read(case) for file in files for case in json.loads(file.read_text())["cases"]]
 

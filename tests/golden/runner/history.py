@@ -37,19 +37,19 @@ class History:
         last = self.last_of_id.get(id)
         return last is not None and not last.name.endswith(".deleted")
 
-    def is_linked(self, pair: Pair) -> bool:
-        """Whether the two are linked."""
-        last = self.last_of_pair.get(pair)
+    def is_linked(self, thing: Pair | str | None) -> bool:
+        """Whether it is a pair that is linked."""
+        last = self.last_of_pair.get(thing) if isinstance(thing, tuple) else None
         return last is not None and last.name == "link.created"
 
     def came_back(self, pair: Pair) -> bool:
         """Whether the link is there because it came back with its key or channel."""
         return self.is_linked(pair) and self.last_of_pair[pair].cause is not None
 
-    def gone_because(self, pair: Pair) -> str | None:
-        """Why the link is gone; None when it is there or never was."""
-        last = self.last_of_pair.get(pair)
-        return last.data["reason"] if last and last.name == "link.dismissed" else None
+    def gone_because(self, thing: Pair | str | None) -> str:
+        """Why the link is gone; "" when it is there or never was."""
+        last = self.last_of_pair.get(thing) if isinstance(thing, tuple) else None
+        return str(last.data["reason"]) if last and last.name == "link.dismissed" else ""
 
 
 def thing_of(event: Event) -> Pair | str:

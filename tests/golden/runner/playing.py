@@ -1,4 +1,4 @@
-"""Playing one case: setup, call, events, what is looked at afterwards; and what of it differs from what was recorded."""
+"""Playing one case: setup, call, events, what is looked at afterwards; and what differs from what was recorded."""
 
 import asyncio
 import json
@@ -76,11 +76,11 @@ async def play(case: Case, ks: Keyscope) -> Played:
     for index, step in enumerate(case.setup):
         await _set_up(played, index, step)
     await _look_before(played)
-    start = await _position(ks)
+    start = await position(ks)
     async with ks.events.all(since="beginning") as events:
-        played.history = History(await _until(events, 0, start))
+        played.history = History(await until(events, 0, start))
         await _call(played)
-        played.events = await _until(events, start, await _position(ks))
+        played.events = await until(events, start, await position(ks))
     _compare(played, "call", played.case.call, played.call.outcome)
     for index, look in enumerate(case.then):
         taken = await _take(played, look.step)
@@ -153,12 +153,12 @@ def _bind(played: Played, taken: Taken) -> None:
         played.bindings.bind(taken.step.name, taken.result)
 
 
-async def _position(ks: Keyscope) -> int:
+async def position(ks: Keyscope) -> int:
     """Where the event store is now: what an authentication, which changes nothing, was read at."""
     return (await ks.command("api_key.authenticate", "nobody's"))["position"]
 
 
-async def _until(events: Subscription, start: int, end: int) -> list[Event]:
+async def until(events: Subscription, start: int, end: int) -> list[Event]:
     """The events after the position `start`, up to `end`."""
     came: list[Event] = []
     async with asyncio.timeout(EVENT_SECONDS):

@@ -65,7 +65,7 @@ class Scene:
         return str((self.taken.error or {}).get("message", ""))
 
     def refused(self, *types: str) -> bool:
-        """Whether Keyscope refused with one of these types, naming a field or an id of the call, and nothing internal."""
+        """Whether Keyscope refused with one of these types, telling a field or id of the call, and nothing internal."""
         error = self.taken.error
         return error is not None and error["type"] in types and self.is_clear()
 
@@ -151,7 +151,7 @@ def _pairs(value: Any) -> Iterator[Pair]:
             for key_id in _as_list(next((key[name] for name in KEY_NAMES if name in key), None)):
                 yield from ((key_id, id) for id in _as_list(channel.get("sales_channel_id")))
         case {"id": str() as key_id, **rest} if "add" in rest or "remove" in rest:
-            yield from ((key_id, id) for id in [*(rest.get("add") or []), *(rest.get("remove") or [])])
+            yield from ((key_id, id) for name in ("add", "remove") for id in _as_list(rest.get(name, [])))
         case dict():
             for item in value.values():
                 yield from _pairs(item)

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from nats import connect
+
 from tests.golden.runner.cases import Case
 from tests.golden.runner.judging import Verdict, judge
 from tests.golden.runner.playing import play
@@ -55,12 +56,13 @@ async def play_one(case: Case, nats: Nats, folder: Path) -> Verdict:
                     return await judge(await play(case, ks))
             finally:
                 await service.stop()
-                await _delete_streams(nats)
+                await delete_streams(nats)
     except Exception as error:  # noqa: BLE001 - whatever breaks is this case's failure, not the end of the others
         return Verdict(case.name, case.area, failures=[f"{type(error).__name__}: {error}"])
 
 
-async def _delete_streams(nats: Nats) -> None:
+async def delete_streams(nats: Nats) -> None:
+    """Empty the server."""
     connection = await connect(nats.url)
     stream = connection.jetstream()
     for info in await stream.streams_info():
