@@ -49,7 +49,7 @@ async def test_it_serves_and_says_what_listens_where(keyscope_up: Start, tmp_pat
     assert str(tmp_path / "up") in up.output
     assert len(up.output.splitlines()) < 20
     assert up.errors == ""
-    assert len(up.family()) == 4
+    assert len(up.family()) == 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -25,7 +25,9 @@ def _needs_both_ends(played: HttpPlayed, mismatch: Mismatch) -> bool:
 def _stays_linked(played: HttpPlayed, mismatch: Mismatch) -> bool:
     """3: linking again is no event."""
     added = (played.asked.get("body") or {}).get("add", [])
-    again = mismatch.came is ABSENT and isinstance(mismatch.recorded, Fact) and "link.created" in mismatch.recorded.names
+    again = (
+        mismatch.came is ABSENT and isinstance(mismatch.recorded, Fact) and "link.created" in mismatch.recorded.names
+    )
     return bool(added) and again and played.came["status"] == 200
 
 

@@ -33,7 +33,9 @@ ROUTES = {"/store/ping": "/store/scope"}
 
 def read(folder: Path) -> list[Case]:
     """The cases of the `http_*.json` in a folder."""
-    return [Case.read(case) for file in sorted(folder.glob("http_*.json")) for case in json.loads(file.read_text())["cases"]]
+    return [
+        Case.read(case) for file in sorted(folder.glob("http_*.json")) for case in json.loads(file.read_text())["cases"]
+    ]
 
 
 @dataclass
@@ -113,7 +115,9 @@ async def _http(http: httpx.AsyncClient, data: dict[str, Any]) -> dict[str, Any]
     headers = {name: value.strip() for name, value in data.get("headers", {}).items()} | _credentials(data.get("auth"))
     if content is not None:
         headers["content-type"] = "application/json"
-    response = await http.request(data["method"], ROUTES.get(path, path) + mark + query, content=content, headers=headers)
+    response = await http.request(
+        data["method"], ROUTES.get(path, path) + mark + query, content=content, headers=headers
+    )
     return {"status": response.status_code, "body": _body(response, path)}
 
 
