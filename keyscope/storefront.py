@@ -6,9 +6,10 @@ alive is known by its heartbeats: when it has been silent for `stale_after` seco
 """
 
 import asyncio
+import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -25,6 +26,7 @@ HEARTBEATS_BEFORE_STALE = 4
 SHORTEST_STALE_AFTER = 0.5
 ATTEMPTS = 5
 TOUCHED = 10_000
+AT_ONCE = 2_000
 
 _EVENTS = ("link.*.*.*", "api_key.revoked.*", "api_key.deleted.*", "sales_channel.deleted.*")
 
@@ -86,7 +88,7 @@ class Storefront:
             caught_up=self._caught_up,
             heartbeat=stale_after / HEARTBEATS_BEFORE_STALE,
         )
-        self._on: dict[str, Callable[[dict[str, Any]], None]] = {
+        self._on: dict[str, Callable[[Event], Awaitable[None]]] = {
             "link.created": self._linked,
             "link.dismissed": self._dismissed,
             "api_key.revoked": self._revoked,
@@ -158,7 +160,7 @@ class Storefront:
             left -= 1
             asked_from = self._feed.position
             scope = await self._query.scope(token, position=max(asked_from, self._connection.position))
-            context = PublishableKeyContext(token, tuple(sorted(scope["sales_channel_ids"])))
+            context = PublishableKeyContext(token, tuple(sorted(map(sys.intern, scope["sales_channel_ids"]))))
             if not self._changed_since(asked_from, scope):
                 self._remember(context, scope["key"])
                 return context
@@ -195,7 +197,7 @@ class Storefront:
     async def _apply(self, event: Event) -> None:
         if self._loading:
             self._touch(event)
-        self._on[event.name](event.data)
+        await self._on[event.name](event)
 
     def _touch(self, event: Event) -> None:
         """Keep in mind, while answers are under way, what they may not know yet."""
@@ -209,39 +211,43 @@ class Storefront:
     def _caught_up(self) -> None:
         self._fresh_until = time.monotonic() + self._stale_after
 
-    def _linked(self, data: dict[str, Any]) -> None:
-        self._change_channels(data, lambda ids, new: tuple(sorted({*ids, new})))
+    async def _linked(self, event: Event) -> None:
+        self._change_channels(event.data, lambda ids, new: tuple(sorted({*ids, new})))
 
-    def _dismissed(self, data: dict[str, Any]) -> None:
-        self._change_channels(data, lambda ids, gone: tuple(it for it in ids if it != gone))
+    async def _dismissed(self, event: Event) -> None:
+        self._change_channels(event.data, lambda ids, gone: tuple(it for it in ids if it != gone))
 
     def _change_channels(self, data: dict[str, Any], change: Callable[[tuple[str, ...], str], tuple[str, ...]]) -> None:
         token = self._tokens.get(data["publishable_key_id"])
         if token is not None:
             entry = self._entries[token]
-            ids = change(entry.context.sales_channel_ids, data["sales_channel_id"])
+            ids = change(entry.context.sales_channel_ids, sys.intern(data["sales_channel_id"]))
             entry.context = PublishableKeyContext(token, ids)
 
-    def _revoked(self, data: dict[str, Any]) -> None:
-        token = self._tokens.get(data["id"])
+    async def _revoked(self, event: Event) -> None:
+        token = self._tokens.get(event.data["id"])
         if token is not None:
-            self._entries[token].revoked_at = _seconds(data["revoked_at"])
+            self._entries[token].revoked_at = _seconds(event.data["revoked_at"])
 
-    def _key_deleted(self, data: dict[str, Any]) -> None:
-        token = self._tokens.pop(data["id"], None)
+    async def _key_deleted(self, event: Event) -> None:
+        token = self._tokens.pop(event.data["id"], None)
         if token is not None:
             del self._entries[token]
 
-    def _channel_deleted(self, data: dict[str, Any]) -> None:
-        """At once, for all keys; the `link.dismissed` events that follow take their time.
+    async def _channel_deleted(self, event: Event) -> None:
+        """For all keys; the `link.dismissed` events that follow take their time.
 
-        Looks at every entry: some 10 ms for 100,000 of them, for an event that is rare.
+        Every entry is looked at, in turns, so as not to hold up the loop. What is loaded meanwhile is asked for again.
         """
-        gone = data["id"]
-        for token, entry in self._entries.items():
-            ids = entry.context.sales_channel_ids
-            if gone in ids:
-                entry.context = PublishableKeyContext(token, tuple(id for id in ids if id != gone))
+        self._touched_all = event.position
+        gone = event.data["id"]
+        for looked_at, token in enumerate(list(self._entries), start=1):
+            entry = self._entries.get(token)
+            if entry is not None and gone in entry.context.sales_channel_ids:
+                ids = tuple(id for id in entry.context.sales_channel_ids if id != gone)
+                entry.context = PublishableKeyContext(token, ids)
+            if looked_at % AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 def _seconds(timestamp: str) -> float:
