@@ -49,6 +49,8 @@ class ApiKey(Aggregate):
         self.created_at = ""
         self.updated_at = ""
         self.deleted_at: str | None = None
+        self.gone = False
+        """Deleted for good: `withDeleted` does not show it either."""
         self.hash = ""
         self.salt = ""
         self.links: dict[str, Link] = {}
@@ -95,8 +97,8 @@ class ApiKey(Aggregate):
         return ApiKeyRevoked(id=self.id, revoked_by=by, revoked_at=at, updated_at=now)
 
     def delete(self, now: str, *, permanent: bool) -> Iterator[Event]:
-        """It goes, and its links with it; a deleted key stays as it is."""
-        if self.alive:
+        """It goes, and its links with it; a deleted key stays as it is, unless it goes for good now."""
+        if self.alive or (permanent and not self.gone):
             yield ApiKeyDeleted(id=self.id, deleted_at=now, permanent=permanent)
             for channel_id in self.links:
                 dismissed = self.dismiss(channel_id, "api_key.deleted", now)
@@ -183,9 +185,9 @@ class ApiKey(Aggregate):
                 self.revoked_by, self.revoked_at = event.revoked_by, event.revoked_at
                 self.updated_at = event.updated_at
             case ApiKeyDeleted():
-                self.deleted_at = event.deleted_at
+                self.deleted_at, self.gone = event.deleted_at, event.permanent
             case ApiKeyRestored():
-                self.deleted_at, self.updated_at = None, event.updated_at
+                self.deleted_at, self.gone, self.updated_at = None, False, event.updated_at
 
     def as_json(self) -> dict[str, Any]:
         """The key as Medusa's module returns it: a secret one without its token."""

@@ -27,6 +27,8 @@ class SalesChannel(Aggregate):
         self.created_at = ""
         self.updated_at = ""
         self.deleted_at: str | None = None
+        self.gone = False
+        """Deleted for good: `withDeleted` does not show it either."""
 
     @staticmethod
     def create(id: str, new: NewChannel, now: str) -> SalesChannelCreated:
@@ -66,8 +68,10 @@ class SalesChannel(Aggregate):
         return None if before == (after.name, after.description, after.is_disabled, after.metadata) else after
 
     def delete(self, now: str, *, permanent: bool) -> SalesChannelDeleted | None:
-        """It goes; a deleted channel stays as it is."""
-        return SalesChannelDeleted(id=self.id, deleted_at=now, permanent=permanent) if self.alive else None
+        """It goes; a deleted channel stays as it is, unless it goes for good now."""
+        if self.alive or (permanent and not self.gone):
+            return SalesChannelDeleted(id=self.id, deleted_at=now, permanent=permanent)
+        return None
 
     def restore(self, now: str) -> SalesChannelRestored | None:
         """It comes back; a living channel stays as it is."""
@@ -82,9 +86,9 @@ class SalesChannel(Aggregate):
                 self._take(event)
                 self.updated_at = event.updated_at
             case SalesChannelDeleted():
-                self.deleted_at = event.deleted_at
+                self.deleted_at, self.gone = event.deleted_at, event.permanent
             case SalesChannelRestored():
-                self.deleted_at = None
+                self.deleted_at, self.gone = None, False
                 self.updated_at = event.updated_at
 
     def _take(self, event: SalesChannelCreated | SalesChannelUpdated) -> None:
@@ -107,7 +111,7 @@ class SalesChannel(Aggregate):
         }
 
     def state(self) -> dict[str, Any]:
-        return {**self.as_json(), "version": self.version}
+        return {**self.as_json(), "gone": self.gone, "version": self.version}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:

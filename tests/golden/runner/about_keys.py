@@ -4,6 +4,7 @@ from keyscope import Event
 from tests.golden.runner.history import thing_of
 from tests.golden.runner.matching import Mismatch
 from tests.golden.runner.messages import MUST_PASS, NO_PROPERTY
+from tests.golden.runner.operations import READING
 from tests.golden.runner.scene import Scene, is_extra, is_missing
 
 UNDONE_BY = {
@@ -43,7 +44,7 @@ async def many_at_once(scene: Scene, mismatch: Mismatch) -> bool:
 
 async def must_be_there(scene: Scene, mismatch: Mismatch) -> bool:
     """9: a write to a key or channel that does not exist is refused."""
-    if scene.recorded_error or not scene.refused("not_found"):
+    if scene.look.step.op in READING or scene.recorded_error or not scene.refused("not_found"):
         return False
     ids = (scene.taken.error or {}).get("ids", [])
     return bool(ids) and set(ids) <= scene.named_ids() and not any(map(scene.played.history.is_there, ids))

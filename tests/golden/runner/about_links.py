@@ -60,14 +60,13 @@ def _end_is_gone(scene: Scene, mismatch: Mismatch) -> bool:
         return False
     pairs = [scene.thing(mismatch)]
     if isinstance(mismatch.recorded, Fact):
-        pairs = list(_pairs_of_row(scene, mismatch.recorded))
+        pairs = [_pair_of_row(scene, mismatch.recorded)]
     return any(isinstance(pair, tuple) and not all(map(scene.history.is_there, pair)) for pair in pairs)
 
 
-def _pairs_of_row(scene: Scene, fact: Fact) -> set[Pair]:
+def _pair_of_row(scene: Scene, fact: Fact) -> Pair | None:
     """The pair whose link's id a recorded event names."""
-    id = scene.played.bindings.fill(fact.id)
-    return {pair for pair, event in scene.played.history.last_of_pair.items() if event.data["id"] == id}
+    return scene.played.history.pair_of_link(scene.played.bindings.fill(fact.id))
 
 
 async def linked_stays(scene: Scene, mismatch: Mismatch) -> bool:
@@ -93,8 +92,8 @@ async def restores_what_was_deleted(scene: Scene, mismatch: Mismatch) -> bool:
     """4: what comes back is what was deleted with it: not what was dismissed on purpose, but its links all."""
     history, fact, thing = scene.played.history, mismatch.recorded, scene.thing(mismatch)
     if isinstance(fact, Fact) and scene.op == "link.restore":
-        pairs = _pairs_of_row(scene, fact)
-        return any(history.is_linked(pair) or history.gone_because(pair) == "dismissed" for pair in pairs)
+        pair = _pair_of_row(scene, fact)
+        return history.is_linked(pair) or history.gone_because(pair) == "dismissed"
     if isinstance(mismatch.came, Event):
         event = mismatch.came
         return (
@@ -118,8 +117,8 @@ async def goes_with_its_ends(scene: Scene, mismatch: Mismatch) -> bool:
         event = mismatch.came
         return event.name == "link.dismissed" and event.data["reason"] in SWEPT and event.cause is not None
     if isinstance(mismatch.recorded, Fact):
-        gone = [scene.played.history.gone_because(pair) for pair in _pairs_of_row(scene, mismatch.recorded)]
-        return mismatch.recorded.names == ("link.dismissed",) and any(reason in SWEPT for reason in gone)
+        reason = scene.played.history.gone_because(_pair_of_row(scene, mismatch.recorded))
+        return mismatch.recorded.names == ("link.dismissed",) and reason in SWEPT
     thing = scene.thing(mismatch)
     if not isinstance(thing, tuple) or scene.history.gone_because(thing) not in SWEPT:
         return False

@@ -42,6 +42,10 @@ class History:
         last = self.last_of_pair.get(thing) if isinstance(thing, tuple) else None
         return last is not None and last.name == "link.created"
 
+    def pair_of_link(self, id: str) -> Pair | None:
+        """The pair whose link has, or had last, this id."""
+        return next((pair for pair, event in self.last_of_pair.items() if event.data["id"] == id), None)
+
     def came_back(self, pair: Pair) -> bool:
         """Whether the link is there because it came back with its key or channel."""
         return self.is_linked(pair) and self.last_of_pair[pair].cause is not None

@@ -8,7 +8,7 @@ from keyscope import Event
 from tests.golden.runner.differences import RULES
 from tests.golden.runner.matching import Mismatch
 from tests.golden.runner.playing import Played
-from tests.golden.runner.scene import Scene, is_missing
+from tests.golden.runner.scene import Scene, is_extra, is_missing
 
 Status = Literal["same", "different on purpose", "failing"]
 
@@ -36,11 +36,16 @@ async def judge(played: Played) -> Verdict:
     verdict = Verdict(played.case.name, played.case.area)
     numbers: set[int] = set()
     of_call: set[int] = set()
+    of_rows: dict[str, set[int]] = {}
     for where, mismatch in played.differing:
         scene = _scene(played, where)
         found = await _explanation(scene, mismatch) if scene else set()
+        if not found and scene and _is_count_of_rows(played, where, mismatch):
+            found = of_rows.get(where, set())
         if where == "call" and mismatch.path[0] != "events":
             of_call |= found
+        if mismatch.path[:2] == ("result", "data"):
+            of_rows.setdefault(where, set()).update(found)
         found = found or (_consequence(scene, mismatch, of_call) if scene else set())
         numbers |= found
         text = f"{where}: {mismatch}"
@@ -65,6 +70,15 @@ async def _explanation(scene: Scene, mismatch: Mismatch) -> set[int]:
         if await rule.explains(scene, mismatch):
             return {rule.number}
     return set()
+
+
+def _is_count_of_rows(played: Played, where: str, mismatch: Mismatch) -> bool:
+    """Whether a count differs by just as many rows as the data beside it."""
+    if mismatch.path != ("result", "metadata", "count") or not isinstance(mismatch.recorded, int):
+        return False
+    rows = [other for at, other in played.differing if at == where and other.path[:2] == ("result", "data")]
+    more = sum(is_extra(row) for row in rows) - sum(is_missing(row) for row in rows)
+    return bool(mismatch.came == mismatch.recorded + more)
 
 
 def _consequence(scene: Scene, mismatch: Mismatch, of_call: set[int]) -> set[int]:

@@ -95,15 +95,17 @@ class Scene:
         for index in range(len(objects) - 1, -1, -1):
             found = _thing(objects[index], [outer["id"] for outer in objects[:index] if "id" in outer])
             if found is not None:
-                return found
+                return self.history.pair_of_link(found) or found if isinstance(found, str) else found
         return None
 
     def as_before(self, mismatch: Mismatch) -> bool:
         """Whether what the mismatch is about reads as it did before the call, but for the time of its update."""
         before = self.played.before.get(int(self.where.split()[1])) if not self.is_call else None
         thing = self.thing(mismatch)
-        if before is None or thing is None:
+        if before is None:
             return False
+        if thing is None:
+            return bool(before.outcome == self.taken.outcome)
         return _found(before.result, thing) == _found(self.taken.result, thing)
 
     def touched(self, mismatch: Mismatch) -> bool:
