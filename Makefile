@@ -7,10 +7,10 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test golden check format docs lock clean
+.PHONY: help up demo test golden bench bench-large check format docs lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: .venv/server  ## run the service: NATS on 127.0.0.1:4222, data in ./data
 	@$(BIN)/keyscope up
@@ -23,6 +23,12 @@ test: .venv/dev  ## run the tests
 
 golden: .venv/dev  ## play recorded cases of Medusa, of the folder GOLDEN=… or our own, and report
 	@$(BIN)/python -m tests.golden.runner $(GOLDEN)
+
+bench: .venv/server  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each
+	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-large: .venv/server  ## measure growth up to a million keys: some twenty minutes, 10 GB in the temporary folder
+	@$(BIN)/python -m benchmarks --large $(if $(SECONDS),--seconds $(SECONDS))
 
 check: .venv/dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check

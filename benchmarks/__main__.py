@@ -1,7 +1,6 @@
 """`python -m benchmarks`: run the suite, write benchmarks/results/."""
 
 import argparse
-import os
 
 from benchmarks import plots, results
 from benchmarks.suite import Suite
@@ -11,9 +10,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--large", action="store_true", help="the million keys, instead of the usual rows")
-    parser.add_argument(
-        "--seconds", type=float, default=float(os.environ.get("SECONDS") or 2), help="how long a row is measured"
-    )
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long a row is measured")
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows; nothing is written")
     chosen = parser.parse_args()
     suite = Suite(chosen.seconds, chosen.only)

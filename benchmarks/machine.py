@@ -64,7 +64,7 @@ def durability(folder: Path) -> dict[str, str]:
     stream = re.search(r"sync_interval: (\S+)", (folder / "nats-server.conf").read_text())
     return {
         "event store": f"SQLite {settings[0].upper()}, synchronous={_LEVELS[settings[1]]}: synced before the reply",
-        "stream": f"JetStream, sync_interval {stream[1] if stream else 'by default'}: filled again from the event store",
+        "stream": f"JetStream, sync_interval {stream[1] if stream else 'default'}: filled again from the event store",
         "read model": f"SQLite WAL, synchronous={_LEVELS[level]}: built again from the stream",
     }
 

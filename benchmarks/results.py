@@ -95,38 +95,43 @@ def write(results: Mapping[str, Any], peers: Peers) -> None:
     (FOLDER / "latest.md").write_text(markdown(results, peers))
 
 
+COLUMNS = (
+    "row", "rate /s", "target", "met", "times Medusa", "p50 ms", "p95", "p99", "p99.9",
+    "CPU µs per call: nats", "commands", "reads", "load", "memory MB", "elsewhere", "measured",
+)  # fmt: skip
+
+
 def markdown(results: Mapping[str, Any], peers: Peers) -> str:
     """The tables, for people."""
     facts = results["facts"]
-    machine, disk = facts.get("machine", {}), facts.get("durability", {})
-    lines = [
-        "# Keyscope, measured",
+    limited = sorted((name for name, value in facts.items() if not isinstance(value, dict)), key=_limited_first)
+    lines = ["# Keyscope, measured", "", *_circumstances(facts, peers), ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---|---|" + "---:|" * (len(COLUMNS) - 5) + "---|"]
+    lines += [_line(each) for each in results["rows"]]
+    lines += ["", "| fact | value | limit | measured |", "|---|---:|---:|---|"]
+    for name in limited:
+        lines.append(f"| {name} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} | {facts['measured'].get(name)} |")
+    return "\n".join([*lines, ""])
+
+
+def _circumstances(facts: Mapping[str, Any], peers: Peers) -> list[str]:
+    here, theirs = facts["machine"], peers.machine
+    machine = f"{here['cores']} cores of {here['cpu']}, {here['memory_gib']} GiB; {here['kernel']}"
+    disk = f"{here['file_system']}, where an fdatasync takes {here['fdatasync_p50_ms']} ms (p50)"
+    peer = f"{theirs['cores']} cores of {theirs['cpu']}, {theirs['date']}"
+    return [
+        f"{machine}; {disk}. Load, nats-server and all services share these cores.",
         "",
-        f"{machine.get('cores')} cores of {machine.get('cpu')}, {machine.get('memory_gib')} GiB; {machine.get('kernel')}; "
-        f"{machine.get('file_system')}, an fdatasync takes {machine.get('fdatasync_p50_ms')} ms (p50). "
-        "Load, nats-server and all services share these cores.",
+        *(f"* {what}: {how}" for what, how in facts["durability"].items()),
+        f"* {', '.join(f'{name} {number}' for name, number in facts['versions'].items())}",
         "",
-        *(f"* {what}: {how}" for what, how in disk.items()),
-        "* " + ", ".join(f"{name} {number}" for name, number in facts.get("versions", {}).items()),
-        "",
-        f"Medusa {peers.machine['medusa']}, called in process, on {peers.machine['cores']} cores of "
-        f"{peers.machine['cpu']}, {peers.machine['date']}. Elsewhere: cores that other programs used meanwhile. "
-        "† kept from an earlier run.",
-        "",
-        "| row | rate /s | target | met | × Medusa | p50 ms | p95 | p99 | p99.9 | CPU µs per call: nats | commands | reads | load | memory MB | elsewhere | measured |",
-        "|---|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
-        *(_line(each) for each in results["rows"]),
-        "",
-        "| fact | value | limit |",
-        "|---|---:|---:|",
-        *(
-            f"| {name}{_mark(facts, name)} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} |"
-            for name in sorted(facts, key=lambda each: (each not in FACT_LIMITS, each))
-            if not isinstance(facts[name], dict)
-        ),
-        "",
+        f"Medusa {theirs['medusa']}, called in process, on {peer}: of one call at a time the medians are compared,",
+        "else the rates. Elsewhere: cores that other programs used meanwhile. † kept from an earlier run.",
     ]
-    return "\n".join(lines)
+
+
+def _limited_first(name: str) -> tuple[bool, str]:
+    return name not in FACT_LIMITS, name
 
 
 def _line(each: Row) -> str:
@@ -144,10 +149,6 @@ def _line(each: Row) -> str:
         each["measured"],
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _mark(facts: Mapping[str, Any], name: str) -> str:
-    return f" ({facts['measured'][name]})" if name in facts.get("measured", {}) else ""
 
 
 def _fact(value: Any) -> str:

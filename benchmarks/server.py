@@ -21,7 +21,7 @@ class Server:
     """A running service. Use it as a context manager: it is stopped in the end, its files stay."""
 
     def __init__(self, folder: Path, *, wait: bool = True) -> None:
-        """Start it and, unless told otherwise, wait until it is ready. Raises RuntimeError with what it said instead."""
+        """Start it and, unless told otherwise, wait until it is ready. Raises RuntimeError with its last words."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         port = _free_port()
@@ -30,7 +30,7 @@ class Server:
         self._begun = time.perf_counter()
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "keyscope", "up", f"--data-dir={folder}", f"--port={port}"],
+                [sys.executable, "-m", "keyscope", "up", f"--data-dir={folder}", f"--port={port}", "--http-port=0"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -16,7 +16,7 @@ from time import perf_counter
 import uvloop
 
 import keyscope
-from benchmarks.data import Loaded, link, write_pair
+from benchmarks.data import Loaded, write_pair
 from benchmarks.load import Meter, Spec, percentiles
 
 TOKENS = 1_000
@@ -48,7 +48,7 @@ async def changes(ks: keyscope.Keyscope, scope: keyscope.Storefront, loaded: Loa
     for n in range(first, first + CHANGES):
         key, channel = write_pair(n, loaded.dataset.keys)
         token = loaded.tokens[n % loaded.dataset.keys]
-        await ks.link.create(link(key, channel))
+        await ks.link.create({"api_key": {"api_key_id": key}, "sales_channel": {"sales_channel_id": channel}})
         replied = perf_counter()
         while (context := scope.resolve(token)) is None or channel not in context.sales_channel_ids:
             if perf_counter() - replied > 5:

@@ -15,7 +15,7 @@ from benchmarks import machine, recovery, seed
 from benchmarks.data import LARGE, SMALL, Dataset, Loaded, load, load_write_links
 from benchmarks.load import Spec
 from benchmarks.results import Peers, Row, row
-from benchmarks.rows import FILTER_LINKED, READS, SWEEP, WRITES
+from benchmarks.rows import FILTER_LINKED, LOAD_ROWS, READS, SWEEP, WRITES
 from benchmarks.rows import Row as Asked
 from benchmarks.server import Server
 
@@ -59,7 +59,7 @@ class Bench:
 
     def rate(self, workload: str, concurrency: int) -> float:
         """Only the rate, over a shorter time."""
-        measured = self.run("load", workload, concurrency, self.seconds / 2, self._first(workload))
+        measured = self.run("load", workload, concurrency, self.seconds / 3, self._first(workload))
         self._used(workload, measured)
         asyncio.run(recovery.caught_up(self.server, self._position()))
         return float(measured["rate"])
@@ -163,7 +163,13 @@ class Suite:
                     self._add(bench.special(module, name))
             if not self._only:
                 for workload, many in SWEEP.items():
-                    self.sweeps[workload] = {str(c): bench.rate(workload, c) for c in many}
+                    self.sweeps[workload] = self._sweep(bench, workload, many)
+
+    def _sweep(self, bench: Bench, workload: str, many: Sequence[int]) -> dict[str, float]:
+        rates = {c: bench.rate(workload, c) for c in many}
+        measured = {made["name"]: made["rate"] for made in self.rows}
+        rates |= {each.concurrency: measured[each.name] for each in LOAD_ROWS if each.workload == workload}
+        return {str(c): rates[c] for c in sorted(rates)}
 
     def _recovery(self, folder: Path) -> None:
         for name, act in (("rebuild", recovery.rebuild), ("refill", recovery.refill)):

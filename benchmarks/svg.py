@@ -49,17 +49,17 @@ def steps(label: str, values: Sequence[float]) -> Axis:
 
 def chart(title: str, note: str, x: Axis, y: Axis, lines: Mapping[str, Points]) -> str:
     """The chart as an SVG document."""
+    across, down = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="system-ui, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">',
+        '<g font-family="system-ui, sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="20" font-size="15" font-weight="600" fill="#222">{escape(title)}</text>',
         f'<text x="{LEFT}" y="36" font-size="10.5" fill="#666">{escape(note)}</text>',
         *(_tick_x(x, tick) for tick in x.ticks),
         *(_tick_y(y, tick) for tick in y.ticks),
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle" fill="#444">{escape(x.label)}</text>',
-        f'<text transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle" fill="#444">'
-        f"{escape(y.label)}</text>",
+        f'<text x="{across}" y="{HEIGHT - 12}" text-anchor="middle" fill="#444">{escape(x.label)}</text>',
+        f'<text transform="translate(16 {down}) rotate(-90)" text-anchor="middle" fill="#444">{escape(y.label)}</text>',
     ]
     for i, (name, points) in enumerate(lines.items()):
         colour = COLOURS[i % len(COLOURS)]
@@ -75,7 +75,7 @@ def chart(title: str, note: str, x: Axis, y: Axis, lines: Mapping[str, Points]) 
             f'<rect x="{WIDTH - RIGHT + 14}" y="{row - 8}" width="12" height="3" fill="{colour}"/>',
             f'<text x="{WIDTH - RIGHT + 32}" y="{row - 2}" fill="#333">{escape(name)}</text>',
         ]
-    return "\n".join([*parts, "</svg>", ""])
+    return "\n".join([*parts, "</g>", "</svg>", ""])
 
 
 def _at_x(axis: Axis, value: float) -> float:

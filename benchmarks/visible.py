@@ -43,6 +43,7 @@ class Visibility:
         self._commands_done = self._errors = self._unanswered = 0
         self._first_error = ""
         self._counting = False
+        self._answered = asyncio.Event()
         self._wire: Wire
 
     async def measure(self) -> dict[str, object]:
@@ -63,14 +64,15 @@ class Visibility:
         assert meter is not None
         self._counting = False
         measured = meter.stop(self._commands_done, self._waits)
-        async with asyncio.timeout(10):
-            while self._unanswered:
-                await asyncio.sleep(TICK)
+        if self._unanswered:
+            async with asyncio.timeout(10):
+                await self._answered.wait()
         measured.used, measured.errors, measured.first_error = sent, self._errors, self._first_error
         return {**asdict(measured), "queries": len(self._waits)}
 
     def _send(self, slot: int, request: Request) -> None:
         self._unanswered += 1
+        self._answered.clear()
         self._wire.send(slot, request)
 
     def _on_reply(self, slot: int, _: float, body: memoryview, with_headers: bool) -> None:
@@ -86,6 +88,8 @@ class Visibility:
             if slot % ASK_EVERY == 0:
                 self._replied[slot] = now
                 self._send(FIRST_QUERY_SLOT + slot, self._query(slot, json.loads(bytes(body))["position"]))
+        if not self._unanswered:
+            self._answered.set()
 
     def _query(self, number: int, position: int) -> Request:
         key, channel = write_pair(self._spec.first + number, self._loaded.dataset.keys)
