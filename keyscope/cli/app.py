@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from keyscope.cli import channels, demo, events, graph, keys, links, server, status
+from keyscope.cli import care, channels, demo, events, graph, keys, links, server, status
 from keyscope.cli.session import Session
 
 app = typer.Typer(
@@ -50,3 +50,4 @@ app.command()(graph.graph)
 app.command()(events.events)
 app.command()(demo.demo)
 server.register(app)
+care.register(app)

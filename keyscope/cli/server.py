@@ -64,7 +64,7 @@ def up(
     Exit codes: 0 stopped on request, 65 a file is damaged, 69 NATS refuses, 70 a process keeps crashing, 73 a file
     cannot be used, 75 the data folder is in use, 76 the port is taken, 78 a setting is wrong.
     """
-    _needs_the_server()
+    needs_the_server()
     from services.runtime import logs
     from services.runtime.failures import Failure
     from services.runtime.settings import load
@@ -80,7 +80,7 @@ def up(
             logs.configure(settings.log_format, settings.log_level, process="up")
             code = everything(settings, ready=_quiet if command else _banner, command=command or ())
         except Failure as failure:
-            _fail(failure)
+            fail(failure)
     raise typer.Exit(code)
 
 
@@ -92,7 +92,7 @@ def run(
     log_format: Format = None,
 ) -> None:
     """Run services in the foreground against a NATS that runs already. Exit codes are those of `keyscope up`."""
-    _needs_the_server()
+    needs_the_server()
     from services.runtime import logs
     from services.runtime.failures import Failure
     from services.runtime.settings import load
@@ -104,22 +104,23 @@ def run(
 
         host.run(services, settings, ready=lambda: typer.echo(f"ready: {', '.join(services)}"))
     except Failure as failure:
-        _fail(failure)
+        fail(failure)
 
 
 def config() -> None:
     """Print every setting as it stands, in the form of an environment file. Secrets are masked."""
-    _needs_the_server()
+    needs_the_server()
     from services.runtime.failures import Failure
     from services.runtime.settings import load
 
     try:
         typer.echo("\n".join(load().lines()))
     except Failure as failure:
-        _fail(failure)
+        fail(failure)
 
 
-def _needs_the_server() -> None:
+def needs_the_server() -> None:
+    """End the program unless keyscope[server] is installed and the system is one of ours."""
     if os.name != "posix":
         typer.echo("keyscope: the server needs Linux or macOS; the client runs anywhere", err=True)
         raise typer.Exit(1)
@@ -130,7 +131,8 @@ def _needs_the_server() -> None:
         raise typer.Exit(1) from None
 
 
-def _fail(failure: "Failure") -> NoReturn:
+def fail(failure: "Failure") -> NoReturn:
+    """End the program with the failure's sentence and exit code."""
     typer.echo(f"keyscope: {failure}", err=True)
     raise typer.Exit(failure.exit) from None
 

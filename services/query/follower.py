@@ -4,6 +4,10 @@ A push consumer with flow control delivers far faster than fetching does. It liv
 where the read model stands. A session ends when messages are missing, when nothing is heard any more, when the
 connection was another one meanwhile, or when an event cannot be applied. The place in the stream is found by position:
 sequence numbers are only a hint, since a wiped stream is filled again under others.
+
+That no event is missed is not left to the stream: each says the position of the one before it, and an event whose
+predecessor has not arrived is not applied. A stream with a hole is the relay's to mend; until then the session is
+begun again and again.
 """
 
 import asyncio
@@ -19,7 +23,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamState
 from nats.js.errors import NotFoundError
 
-from events.subjects import EVENTS_STREAM, Subjects
+from events.subjects import EVENTS_STREAM, PREVIOUS_POSITION, Subjects
 from projections.projector import Projector, Published, position_of
 
 BATCH = 5_000
@@ -85,9 +89,12 @@ class Follower:
         await asyncio.to_thread(self._projector.close)
 
     async def _session(self) -> None:
+        # The batch that the last session left behind must be through, and whoever waits for it must be told.
+        loop = asyncio.get_running_loop()
+        self._applied(await loop.run_in_executor(self._writer, self._projector.apply, ()))
         info = await self._js.stream_info(EVENTS_STREAM)
         start = await self._place(info.state)
-        session = _Session(self._client)
+        session = _Session(self._client, self._projector.position)
         inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(inbox, cb=session.receive)
         consumer = await self._js.add_consumer(
@@ -169,8 +176,10 @@ class Follower:
 class _Session:
     """What one consumer has delivered and is not applied yet, and whether it is whole."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, position: int) -> None:
+        """`position` is that of the last event that is applied."""
         self._client = client
+        self._position = position
         self._reconnects = client.stats["reconnects"]
         self._delivered = 0
         self._heard = asyncio.get_running_loop().time()
@@ -182,6 +191,8 @@ class _Session:
 
     async def receive(self, message: Msg) -> None:
         """One message of the consumer: an event, a heartbeat, or the server asking whether it may go on."""
+        if self._over.done():
+            return  # what follows a gap must not be applied
         self._heard = asyncio.get_running_loop().time()
         if message.headers is not None and message.headers.get("Status") == "100":
             await self._control(message, message.headers)
@@ -195,6 +206,13 @@ class _Session:
             self._end(f"message {self._delivered + 1} of the consumer is missing")
             return
         self._delivered, self.pending = consumer_seq, pending
+        position = position_of(message.data)
+        if position > self._position:
+            previous = int((message.headers or {}).get(PREVIOUS_POSITION, -1))
+            if previous != self._position:
+                self._end(f"the event at position {position} follows {previous}, and {self._position} was the last")
+                return
+            self._position = position
         self.buffer.append(Published(message.data, stream_seq))
         self._something.set()
         while len(self.buffer) >= BUFFER:

@@ -13,8 +13,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from events.envelope import decode
-from events.subjects import EVENTS_STREAM, Subjects
-from projections.projector import Published
+from events.subjects import EVENTS_STREAM, PREVIOUS_POSITION, Subjects
+from projections.projector import Published, position_of
 from services.bus.streams import ensure_stream, events_stream
 from services.query import progress, readers
 from services.query.service import serve
@@ -46,8 +46,10 @@ class Bench:
         """Publishes what is new, or everything again."""
         js = self.client.jetstream()
         await ensure_stream(js, events_stream(SUBJECTS))
-        for event in self.stream.events[0 if again else self.sent :]:
-            await js.publish(subject_of(event), event.text)
+        positions = [0, *(position_of(event.text) for event in self.stream.events)]
+        for number in range(0 if again else self.sent, len(self.stream.events)):
+            event, previous = self.stream.events[number], str(positions[number])
+            await js.publish(subject_of(event), event.text, headers={PREVIOUS_POSITION: previous})
         self.sent = len(self.stream.events)
 
     async def ask(self, endpoint: str, body: Any, **more: Any) -> Msg:
@@ -96,7 +98,7 @@ def subject_of(event: Published) -> str:
 @pytest.fixture
 async def bench(nats_server: Nats, tmp_path: Path) -> AsyncIterator[Bench]:
     async def reconnected() -> None:
-        bench.reconnected.set()
+        made.reconnected.set()
 
     client = await nats.connect(
         nats_server.url,
@@ -105,8 +107,8 @@ async def bench(nats_server: Nats, tmp_path: Path) -> AsyncIterator[Bench]:
         error_cb=_quiet,
         reconnected_cb=reconnected,
     )
-    bench = Bench(nats_server, client, tmp_path / "read.db")
-    yield bench
+    made = Bench(nats_server, client, tmp_path / "read.db")
+    yield made
     await client.close()
 
 
@@ -297,6 +299,25 @@ async def test_it_goes_on_after_the_stream_was_wiped_and_filled_again(bench: Ben
         some(bench.stream, first=10)
         await bench.fill()
         assert len(await _eventually(bench, 6)) == 6
+
+
+async def test_an_event_is_not_applied_before_the_one_that_the_stream_lacks(bench: Bench) -> None:
+    some(bench.stream, count=3)
+    await bench.fill()
+    async with bench.serving():
+        await bench.graph(entity="api_key", fields=["id"])
+        some(bench.stream, first=3, count=2)
+        lost = bench.stream.events[bench.sent]
+        bench.sent += 1
+        await bench.fill()
+        await asyncio.sleep(0.5)
+        status = json.loads((await bench.ask("status", {})).data)
+        assert status["position"] == position_of(bench.stream.events[8].text) < position_of(lost.text)
+        assert len(json.loads((await bench.ask("graph", {"entity": "api_key", "fields": ["id"]})).data)["data"]) == 3
+
+        await bench.client.jetstream().purge_stream(EVENTS_STREAM)
+        await bench.fill(again=True)
+        assert len((await bench.graph(entity="api_key", fields=["id"]))["data"]) == 5
 
 
 async def test_it_finds_its_place_in_another_stream(bench: Bench) -> None:
