@@ -62,6 +62,11 @@ def cannot_write(path: object, error: OSError) -> Failure:
     return Failure(Exit.NO_FILE, f"{path} cannot be used: {reason}")
 
 
+def cannot_read(path: object, error: OSError) -> Failure:
+    """The failure that `error` is for someone who wanted to read a setting from `path`."""
+    return Failure(Exit.CONFIG, f"{path} cannot be read: {_ERRNO.get(error.errno or 0, error.strerror or str(error))}")
+
+
 def explain(error: BaseException, *, database: object, remedy: str) -> Failure | None:
     """The failure behind `error`, which a service that keeps its data in `database` has raised; None for a bug.
 

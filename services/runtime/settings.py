@@ -2,15 +2,25 @@
 
 import ipaddress
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.runtime.failures import Exit, Failure
+from services.runtime.failures import Exit, Failure, cannot_read
 
 
 def _number(text: object) -> object:
@@ -38,6 +48,21 @@ class Settings(BaseSettings):
     nats_user: str | None = Field(default=None, description="The user to connect to NATS as")
     nats_password: SecretStr | None = Field(default=None, description="That user's password")
     nats_token: SecretStr | None = Field(default=None, description="A token to connect to NATS with")
+    nats_credentials: Path | None = Field(
+        default=None, description="A credentials file (.creds: a JWT and its seed) to connect to NATS with"
+    )
+    nats_nkey: Path | None = Field(default=None, description="A file with the seed of the nkey to connect to NATS with")
+    nats_tls_ca: Path | None = Field(
+        default=None, description="The certificates (PEM) to trust for NATS, instead of the system's"
+    )
+    nats_tls_cert: Path | None = Field(default=None, description="The certificate to show to NATS")
+    nats_tls_key: Path | None = Field(default=None, description="That certificate's key")
+    nats_inbox: Prefix = Field(
+        default="_INBOX", description="The first part of the subjects that replies come to, if permissions demand one"
+    )
+    insecure: bool = Field(
+        default=False, description="Connect without credentials to a NATS that is not on this machine"
+    )
     prefix: Prefix = Field(default="keyscope", description="The first part of every subject")
     replicas: Replicas = Field(default=1, description="How many nodes of a NATS cluster keep each stream")
     data_dir: Path = Field(default=Path("data"), description="The folder for everything that is kept")
@@ -110,7 +135,33 @@ class Settings(BaseSettings):
                 "an event store is named as sqlite:///PATH (an absolute path has four slashes) "
                 "or as postgresql://USER@HOST/DATABASE"
             )
+        if "password=" in urlsplit(url).query:
+            raise ValueError("the password belongs before the host, postgresql://USER:PASSWORD@HOST/DATABASE")
         return url
+
+    @model_validator(mode="after")
+    def _locked(self) -> Self:
+        """Whoever reaches a NATS without credentials can make keys; on loopback that is whoever is on this machine."""
+        proven = self.nats_user, self.nats_token, self.nats_credentials, self.nats_nkey, self.nats_tls_cert
+        open_doors = [url for url in self.nats_servers if "@" not in url and not _is_loopback(url)]
+        if open_doors and not any(proven) and not self.insecure:
+            raise ValueError(
+                f"{open_doors[0]} is not on this machine, and there are no credentials for it: name them in "
+                "KEYSCOPE_NATS_CREDENTIALS, KEYSCOPE_NATS_NKEY, KEYSCOPE_NATS_USER or KEYSCOPE_NATS_TOKEN, "
+                "or set KEYSCOPE_INSECURE=1 where nobody else can reach it"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FromFiles(settings_cls), dotenv_settings, file_secret_settings
 
     @property
     def embedded(self) -> bool:
@@ -151,12 +202,40 @@ class Settings(BaseSettings):
         return lines
 
 
+class _FromFiles(PydanticBaseSettingsSource):
+    """Secrets from files: KEYSCOPE_NATS_PASSWORD_FILE names the one with the value of KEYSCOPE_NATS_PASSWORD."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field  # what it is called tells everything
+        path = os.environ.get(f"KEYSCOPE_{field_name.upper()}_FILE") if field_name in SECRETS else None
+        try:
+            return Path(path).read_text().strip() if path else None, field_name, False
+        except OSError as error:
+            raise cannot_read(path, error) from error
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in Settings.model_fields.items()}
+        return {name: value for name, value in values.items() if value}
+
+
+SECRETS = ("event_store", "nats_password", "nats_token", "nats_url", "http_jwt_secret")
+"""The settings that may stand in a file of their own, whose path is in KEYSCOPE_…_FILE."""
+
+
 def load(**overrides: Any) -> Settings:
     """The settings, with those of `overrides` that are not None put above the environment. Raises Failure."""
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise Failure(Exit.CONFIG, "; ".join(_problem(problem) for problem in error.errors())) from None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def without_password(urls: str) -> str:
@@ -170,7 +249,7 @@ def _masked(url: str) -> str:
 
 
 def _problem(problem: Any) -> str:
-    name = "_".join(str(part) for part in problem["loc"]).upper()
+    name = "_".join(str(part) for part in problem["loc"]).upper() or "NATS_URL"
     return f"KEYSCOPE_{name}: {problem['msg'].removeprefix('Value error, ')}"
 
 

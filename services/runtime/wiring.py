@@ -16,6 +16,7 @@ from projections.database import versioned
 from services.commands import service as commands
 from services.query import service as query
 from services.relay import service as relay
+from services.runtime.credentials import options
 from services.runtime.failures import Exit, Failure
 from services.runtime.locks import hold
 from services.runtime.settings import Settings, without_password
@@ -67,9 +68,7 @@ class Context:
         client = await nats.connect(
             servers=settings.nats_servers,
             name=name,
-            user=settings.nats_user,
-            password=settings.nats_password.get_secret_value() if settings.nats_password else None,
-            token=settings.nats_token.get_secret_value() if settings.nats_token else None,
+            **options(settings),
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,
             error_cb=on_error,

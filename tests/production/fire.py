@@ -12,6 +12,7 @@ from typing import Any
 
 import apsw
 import nats
+from nats.js.api import AckPolicy, ConsumerConfig
 
 import keyscope
 from events.envelope import decode
@@ -56,7 +57,7 @@ class Fire:
             await asyncio.gather(controlling, *burning)
 
     async def _client(self, urls: list[str], number: int, channels: list[str]) -> None:
-        chance = random.Random(number)  # noqa: S311
+        chance = random.Random(number)
         async with await keyscope.connect(urls, actor=f"client {number}", timeout=30) as ks:
             keys = [f"apk_{number}_{n}" for n in range(self._keys)]
             for id in keys:
@@ -83,9 +84,7 @@ class Fire:
         self.commands += 1
 
     async def _reads_its_writes(self, ks: keyscope.Keyscope, key: str) -> None:
-        answer = await ks.query.graph(
-            entity="api_key", fields=["id", "sales_channels.id"], filters={"id": key}
-        )
+        answer = await ks.query.graph(entity="api_key", fields=["id", "sales_channels.id"], filters={"id": key})
         self.queries += 1
         found = {(key, channel["id"]) for channel in answer["data"][0]["sales_channels"] if channel}
         assert found == {pair for pair in self.expected if pair[0] == key}
@@ -126,11 +125,12 @@ async def _in_stream(urls: list[str], count: int) -> list[tuple[int, str]]:
     async with asyncio.timeout(60):
         while (await js.stream_info("KEYSCOPE_EVENTS")).state.messages < count:
             await asyncio.sleep(0.1)
-    subscription = await js.subscribe("keyscope.evt.>", ordered_consumer=True)
-    found = []
-    for _ in range(count):
-        message = json.loads((await subscription.next_msg(timeout=10)).data)
-        found.append((message["position"], message["id"]))
+    subscription = await js.pull_subscribe("keyscope.evt.>", config=ConsumerConfig(ack_policy=AckPolicy.NONE))
+    found: list[tuple[int, str]] = []
+    while len(found) < count:
+        for message in await subscription.fetch(1_000, timeout=10):
+            event = json.loads(message.data)
+            found.append((event["position"], event["id"]))
     assert (await js.stream_info("KEYSCOPE_EVENTS")).state.messages == count
     await client.close()
     return found

@@ -57,7 +57,7 @@ class Replica:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL, if it runs."""
         self.process.kill()
         self.process.wait()
 

@@ -23,7 +23,7 @@ def start_replica(tmp_path: Path, nats_server: Nats, postgres: Postgres) -> Iter
 
         def start(services: str, name: str) -> Replica:
             replica = Replica(services, tmp_path / name, settings)
-            stack.callback(lambda: replica.running and replica.kill())
+            stack.callback(replica.kill)
             return replica.start()
 
         start.store = settings["EVENT_STORE"]  # type: ignore[attr-defined]
@@ -59,6 +59,7 @@ async def test_three_of_all_services_killed_one_by_one(start_replica: StartRepli
 
 
 @pytest.mark.production
+@pytest.mark.timeout(600)
 async def test_three_of_each_service_killed_one_by_one(start_replica: StartReplica, nats_server: Nats) -> None:
     fire = await burn(start_replica, nats_server, ["commands", "relay", "query"], pause=3)
     print(f"{fire.commands} commands, {fire.queries} queries, the slowest command took {fire.slowest:.1f} s")

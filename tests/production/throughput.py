@@ -61,7 +61,8 @@ async def load(url: str, *, concurrency: int, seconds: float, pids: procfs.Group
         for channel, key in pairs:
             start = time.perf_counter()
             await ask("link.create", {
-                "api_key": {"api_key_id": f"apk_{key:026d}"}, "sales_channel": {"sales_channel_id": f"sc_{channel:027d}"}
+                "api_key": {"api_key_id": f"apk_{key:026d}"},
+                "sales_channel": {"sales_channel_id": f"sc_{channel:027d}"},
             })  # fmt: skip
             now = time.perf_counter()
             if now > end:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.credentials import options
 from services.runtime.failures import Exit, Failure
 from services.runtime.settings import load
 
@@ -24,6 +25,7 @@ def test_the_defaults_need_nothing() -> None:
 
 def test_the_environment_sets_and_an_argument_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYSCOPE_NATS_URL", "nats://a:1, nats://b:2")
+    monkeypatch.setenv("KEYSCOPE_NATS_CREDENTIALS", "service.creds")
     monkeypatch.setenv("KEYSCOPE_DATA_DIR", "/srv/keyscope")
     monkeypatch.setenv("KEYSCOPE_LOG_FORMAT", "json")
 
@@ -80,3 +82,55 @@ def test_a_wrong_value_is_refused_by_name(
 
     assert str(failure.value).startswith(sentence)
     assert failure.value.exit is Exit.CONFIG
+
+
+@pytest.mark.parametrize(
+    "proof", ["NATS_USER", "NATS_TOKEN", "NATS_CREDENTIALS", "NATS_NKEY", "NATS_TLS_CERT", "INSECURE"]
+)
+def test_a_nats_elsewhere_needs_credentials_or_a_word_that_it_does_not(
+    monkeypatch: pytest.MonkeyPatch, proof: str
+) -> None:
+    monkeypatch.setenv("KEYSCOPE_NATS_URL", "nats://127.0.0.1:4222,nats://nats.example.org:4222")
+    with pytest.raises(Failure, match=r"KEYSCOPE_NATS_URL: nats://nats.example.org:4222 is not on this machine"):
+        load()
+    monkeypatch.setenv(f"KEYSCOPE_{proof}", "1")
+    assert load().nats_servers[1] == "nats://nats.example.org:4222"
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://localhost:4222", "tls://127.0.0.2:4222", "nats://[::1]:4222", "127.0.0.1", "nats://me:pw@far:4222"]
+)
+def test_a_nats_on_this_machine_or_with_credentials_in_its_url_needs_no_more(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("KEYSCOPE_NATS_URL", url)
+    assert load().nats_url == url
+
+
+def test_secrets_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hidden\n")
+    (tmp_path / "store").write_text("postgresql://keyscope:hidden@db/keyscope\n")
+    monkeypatch.setenv("KEYSCOPE_NATS_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("KEYSCOPE_EVENT_STORE_FILE", str(tmp_path / "store"))
+    settings = load()
+    assert settings.nats_password is not None
+    assert settings.nats_password.get_secret_value() == "hidden"
+    assert settings.event_store == "postgresql://keyscope:hidden@db/keyscope"
+    assert "hidden" not in "\n".join(settings.lines())
+    assert "hidden" not in repr(settings.nats_password)
+    monkeypatch.setenv("KEYSCOPE_NATS_PASSWORD_FILE", str(tmp_path / "nothing"))
+    with pytest.raises(Failure, match="nothing cannot be read"):
+        load()
+
+
+@pytest.mark.parametrize("name", ["nats_credentials", "nats_nkey", "nats_tls_ca", "nats_tls_cert"])
+def test_a_file_that_proves_nothing_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Failure, match=r"nowhere\.pem cannot be read") as failure:
+        options(load(**{name: tmp_path / "nowhere.pem"}))
+    assert failure.value.exit is Exit.CONFIG
+
+
+def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(Failure, match=r"ca\.pem: "):
+        options(load(nats_tls_ca=tmp_path / "ca.pem"))

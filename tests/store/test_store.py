@@ -80,7 +80,8 @@ def test_an_aggregate_comes_back_as_it_was(store: Store) -> None:
 
 
 def test_several_aggregates_at_once(store: Store) -> None:
-    store.write(commit(recorded(1, created()), recorded(1, channel()), recorded(2, linked()), recorded(1, channel("sc_2"))))
+    events = [recorded(1, created()), recorded(1, channel()), recorded(2, linked()), recorded(1, channel("sc_2"))]
+    store.write(commit(*events))
     found = store.load_all(["sc_2", "apk_1", "apk_nope"])
     assert set(found) == {"sc_2", "apk_1"}
     key = found["apk_1"]

@@ -15,6 +15,19 @@ def free_port() -> int:
         return port
 
 
+def wait_until_listening(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until a nats-server greets."""
+    for _ in range(1000):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                assert connection.recv(4) == b"INFO"
+                return
+        except ConnectionRefusedError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.01)
+    raise TimeoutError("nats-server does not listen")
+
+
 class Nats:
     """A nats-server with JetStream, configured as the embedded one. It keeps port and folder over restarts."""
 
@@ -44,15 +57,7 @@ class Nats:
         """Start it, and wait until it greets."""
         with (self.folder / "nats-server.log").open("ab") as log:
             self._process = subprocess.Popen([executable(), "-c", self._config], stdout=log, stderr=log)
-        for _ in range(200):
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                    assert connection.recv(4) == b"INFO"
-                    return
-            except ConnectionRefusedError:
-                assert self._process.poll() is None, (self.folder / "nats-server.log").read_text()
-                time.sleep(0.01)
-        raise TimeoutError("nats-server does not listen")
+        wait_until_listening(self.port, self._process, self.folder / "nats-server.log")
 
     def stop(self) -> None:
         """Stop it cleanly, if it runs."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import keyscope
 from services.runtime.settings import Settings
@@ -13,10 +14,9 @@ CORE = tuple(name for name in SERVICES if name != "gateway")
 class Service:
     """Services on the files in one folder. After `stop`, `start` goes on with what is in them."""
 
-    def __init__(self, nats_url: str, folder: Path, prefix: str = "keyscope", event_store: str = "") -> None:
-        self.settings = Settings(
-            nats_url=nats_url, data_dir=folder, prefix=prefix, drain_seconds=5, event_store=event_store
-        )
+    def __init__(self, nats_url: str, folder: Path, prefix: str = "keyscope", **more: Any) -> None:
+        """`more`: further settings."""
+        self.settings = Settings(nats_url=nats_url, data_dir=folder, prefix=prefix, drain_seconds=5, **more)
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
