@@ -19,6 +19,10 @@ from projections.database import open_writer
 Data = dict[str, Any]
 
 
+class MissingEvents(Exception):
+    """The stream lacks events between the last one applied and this one; going on would skip them."""
+
+
 class Published(NamedTuple):
     """An event as the stream holds it: its envelope's text, and its sequence number in the stream."""
 
@@ -171,7 +175,7 @@ class Projector:
     def apply(self, events: Iterable[Published]) -> int:
         """Applies the events after `position`, in order and in one transaction; returns the new position.
 
-        Raises UnknownEvent (a newer release wrote it) and ValueError; then nothing of the batch is applied.
+        Raises MissingEvents, UnknownEvent (a newer release wrote it) and ValueError; then none of the batch is applied.
         """
         applied = self.position
         new = [event for event in events if position_of(event.text) > applied]
@@ -179,7 +183,7 @@ class Projector:
             return applied
         position, stream_seq = position_of(new[-1].text), new[-1].stream_seq
         with self._connection:
-            for sql, rows in _grouped(new):
+            for sql, rows in _grouped(new, applied):
                 self._connection.executemany(sql, rows)
             self._connection.execute("UPDATE tracking SET position = ?, stream_seq = ?", (position, stream_seq))
         self.position, self.stream_seq = position, stream_seq
@@ -190,12 +194,16 @@ class Projector:
         self._connection.close()
 
 
-def _grouped(events: Sequence[Published]) -> Iterable[tuple[str, list[tuple[Any, ...]]]]:
-    """The statements of the events in order, neighbours of the same statement as one."""
+def _grouped(events: Sequence[Published], last: int) -> Iterable[tuple[str, list[tuple[Any, ...]]]]:
+    """The statements of the events after position `last` in order, neighbours of the same statement as one."""
     sql = ""
     rows: list[tuple[Any, ...]] = []
     for event in events:
-        steps, data = _read(event.text)
+        envelope = from_json(event.text)
+        if envelope.get("previous", 0) > last:
+            raise MissingEvents(f"the events between positions {last} and {envelope['position']} are missing")
+        last = envelope["position"]
+        steps, data = _read(envelope)
         for step in steps:
             if step.sql != sql:
                 if rows:
@@ -206,9 +214,8 @@ def _grouped(events: Sequence[Published]) -> Iterable[tuple[str, list[tuple[Any,
         yield sql, rows
 
 
-def _read(text: bytes) -> tuple[tuple[Step, ...], Data]:
+def _read(envelope: Data) -> tuple[tuple[Step, ...], Data]:
     """The steps and the data of one event. The data of the current version are taken as they are: we wrote them."""
-    envelope = from_json(text)
     steps = _CURRENT.get(envelope["dataschema"])
     if steps is not None:
         return steps, envelope["data"]

@@ -24,7 +24,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamState
 from nats.js.errors import NotFoundError
 
 from events.subjects import EVENTS_STREAM, PREVIOUS_POSITION, Subjects
-from projections.projector import Projector, Published, position_of
+from projections.projector import MissingEvents, Projector, Published, position_of
 
 BATCH = 5_000
 """Events in one transaction."""
@@ -72,6 +72,9 @@ class Follower:
             except NotFoundError:
                 self.state, self.behind = "waiting for the stream", 0
                 self.caught_up.set()
+            except MissingEvents as missing:
+                self.state = "stuck: the stream is not whole"
+                log.error("the stream is not whole", because=str(missing))  # noqa: TRY400 - it is no bug of ours
             except (_SessionOver, NatsError, TimeoutError, OSError) as over:
                 self.state = "connecting"
                 log.warning("following again", because=str(over) or type(over).__name__)

@@ -176,15 +176,16 @@ def _stable_reverse(rows: list[Row], compare: Callable[[Row, Row], int]) -> None
 
 def asks(filters: Any) -> bool:
     """Whether a filter asks for anything at all."""
-    if not isinstance(filters, dict):
-        return True
-    for name, value in filters.items():
-        if name in ("$and", "$or"):
-            if any(asks(item) for item in value):
-                return True
-        elif (name == "q" and value.split()) or (name != "q" and (not isinstance(value, dict) or asks(value))):
-            return True
-    return False
+    return not isinstance(filters, dict) or any(member_asks(name, value) for name, value in filters.items())
+
+
+def member_asks(name: str, value: Any) -> bool:
+    if name in ("$and", "$or"):
+        return any(asks(item) for item in value)
+    if name == "q":
+        return bool(value.split())
+    is_operator = name.startswith("$") and name != "$not"
+    return is_operator or asks(value)
 
 
 def group(name: str, value: Any, nested: Callable[[Any], Truth], linked: bool) -> Truth:

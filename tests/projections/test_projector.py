@@ -16,7 +16,7 @@ import pytest
 from events.base import UnknownEvent
 from events.catalog import EVENTS
 from projections.database import DamagedReadModel
-from projections.projector import STEPS, Projector, Published, position_of
+from projections.projector import STEPS, MissingEvents, Projector, Published, position_of
 from tests.projections.world import Stream, World, at
 
 
@@ -175,6 +175,18 @@ def test_an_event_of_a_newer_release_stops_everything(world: World, change: tupl
     assert world.data("api_key", ["id"]) == [{"id": "apk_1"}], "nothing of the batch is applied"
     world.projector.apply(later.events)
     assert len(world.data("api_key", ["id"])) == 2
+
+
+def test_a_gap_is_never_skipped(world: World) -> None:
+    later = Stream()
+    history(later)
+    world.projector.apply(later.events[:10])
+    with pytest.raises(MissingEvents, match="are missing"):
+        world.projector.apply(later.events[12:20])
+    with pytest.raises(MissingEvents):
+        world.projector.apply([*later.events[10:14], *later.events[16:]])
+    assert world.projector.position == position_of(later.events[9].text)
+    assert world.projector.apply(later.events) == later.position
 
 
 def history(stream: Any, keys: int = 20) -> None:

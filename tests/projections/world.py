@@ -43,9 +43,11 @@ class Stream:
         return at(self.clock)
 
     def publish(self, event: Event) -> Published:
-        self.position += 1 + self.position % 3
+        previous, self.position = self.position, self.position + 1 + self.position % 3
         version = self._versions[event.aggregate_id] = self._versions.get(event.aggregate_id, 0) + 1
-        text = published(encode(event, version=version, time=at(0), context=CONTEXT), position=self.position)
+        text = published(
+            encode(event, version=version, time=at(0), context=CONTEXT), position=self.position, previous=previous
+        )
         self.events.append(Published(text, len(self.events) + 1))
         return self.events[-1]
 
