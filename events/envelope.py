@@ -7,6 +7,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
@@ -62,6 +63,7 @@ class CloudEvent(BaseModel):
     traceparent: str | None = None
     cause: str | None = Field(default=None, description="The id of the event that this one follows from")
     data: SerializeAsAny[Event]
+    previous: int = Field(default=0, description="The position of the event before it, 0 for the first one ever")
     position: int = Field(default=0, description="Where it stands in the event store; orders everything")
 
     @property
@@ -85,9 +87,14 @@ def encode(event: Event, *, version: int, time: str, context: str) -> bytes:
     return b"%b%b}" % (head.encode(), event.__pydantic_serializer__.to_json(event))
 
 
-def published(stored: bytes, *, position: int, source: str = DEFAULT_SOURCE) -> bytes:
-    """The envelope as it is published: the stored one with its source and position."""
-    return b'%b,"source":%b,"position":%d}' % (stored[:-1], json.dumps(source).encode(), position)
+def published(stored: bytes, *, position: int, previous: int, source: str = DEFAULT_SOURCE) -> bytes:
+    """The envelope as it is published: the stored one with its source and positions, the position last."""
+    return b'%b,"source":%b,"previous":%d,"position":%d}' % (stored[:-1], _quoted_source(source), previous, position)
+
+
+@lru_cache
+def _quoted_source(source: str) -> bytes:
+    return json.dumps(source).encode()
 
 
 def without_private(stored: bytes) -> bytes:

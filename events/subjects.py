@@ -12,8 +12,6 @@ QUEUE_GROUP = "keyscope"
 COMMAND_ID = "Nats-Msg-Id"
 ACTOR = "Keyscope-Actor"
 TRACEPARENT = "traceparent"
-PREVIOUS_POSITION = "Keyscope-Previous-Position"
-"""On every event in the stream: the position of the event before it, 0 on the first."""
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from events.commands import CommandSpec
 from events.envelope import Context
@@ -10,8 +10,7 @@ from events.errors import KeyscopeError
 from services.domain.tokens import Token
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What the sender is answered: the reply's text, and the error in it if it is one."""
 
     text: bytes
@@ -43,8 +42,7 @@ class Command:
     """About how many events it may record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What a handler gives: the `data` of the reply, and what of it is kept for a repetition if not all."""
 
     data: Any

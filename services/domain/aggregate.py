@@ -1,14 +1,12 @@
 """What both aggregates are to the library `eventsourcing`: an id, a version, and events that change them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from events.base import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """An event in its place: the library's domain event.
 
     `time` is when it was recorded; `context` the rendered members of events.envelope.Context.

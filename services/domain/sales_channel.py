@@ -2,9 +2,11 @@
 
 from typing import Any, Self
 
+from pydantic_core import to_json
+
 from events.base import Event
 from events.commands import ChannelChange, NewChannel
-from events.errors import NotFound
+from events.errors import InvalidData, NotFound
 from events.sales_channel import (
     SalesChannelCreated,
     SalesChannelDeleted,
@@ -13,6 +15,9 @@ from events.sales_channel import (
 )
 from events.types import Metadata
 from services.domain.aggregate import Aggregate
+
+METADATA_LIMIT = 65_536
+"""Bytes of JSON that a channel's metadata may have."""
 
 
 class SalesChannel(Aggregate):
@@ -32,7 +37,8 @@ class SalesChannel(Aggregate):
 
     @staticmethod
     def create(id: str, new: NewChannel, now: str) -> SalesChannelCreated:
-        """A new channel's first event."""
+        """A new channel's first event. Raises InvalidData."""
+        _must_be_bounded(new.metadata)
         return SalesChannelCreated(
             id=id,
             name=new.name,
@@ -64,6 +70,7 @@ class SalesChannel(Aggregate):
             metadata=_merged(self.metadata, change.metadata) if "metadata" in given else self.metadata,
             updated_at=now,
         )
+        _must_be_bounded(after.metadata)
         before = (self.name, self.description, self.is_disabled, self.metadata)
         return None if before == (after.name, after.description, after.is_disabled, after.metadata) else after
 
@@ -118,6 +125,12 @@ class SalesChannel(Aggregate):
         channel = cls(state["id"])
         vars(channel).update(state)
         return channel
+
+
+def _must_be_bounded(metadata: Metadata | None) -> None:
+    """An event must fit into a message of the bus, however often metadata are merged."""
+    if metadata is not None and len(to_json(metadata)) > METADATA_LIMIT:
+        raise InvalidData(f"metadata: more than {METADATA_LIMIT} bytes of JSON", fields=["metadata"])
 
 
 def _merged(old: Metadata | None, new: Metadata | None) -> Metadata | None:

@@ -11,6 +11,7 @@ begun again and again.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,19 +19,22 @@ from contextlib import suppress
 
 import structlog
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamState
 from nats.js.errors import NotFoundError
 
-from events.subjects import EVENTS_STREAM, PREVIOUS_POSITION, Subjects
+from events.subjects import EVENTS_STREAM, Subjects
 from projections.projector import MissingEvents, Projector, Published, position_of
+from services.bus.wire import take
 
 BATCH = 5_000
 """Events in one transaction."""
 
 BUFFER = 20_000
 """Events in memory; beyond, the server is kept waiting."""
+
+_CONTROL = re.compile(rb"^(Nats-[A-Za-z-]+): *(\S+)", re.MULTILINE)
+"""Headers of a message without a payload: a heartbeat, or a question of flow control."""
 
 HEARTBEAT_SECONDS = 2.0
 SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
@@ -97,9 +101,10 @@ class Follower:
         self._applied(await loop.run_in_executor(self._writer, self._projector.apply, ()))
         info = await self._js.stream_info(EVENTS_STREAM)
         start = await self._place(info.state)
-        session = _Session(self._client, self._projector.position)
+        session = _Session(self._client)
         inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(inbox, cb=session.receive)
+        subscription = await self._client.subscribe(inbox)
+        await take(self._client, subscription, session.receive)
         consumer = await self._js.add_consumer(
             EVENTS_STREAM,
             ConsumerConfig(
@@ -179,66 +184,60 @@ class Follower:
 class _Session:
     """What one consumer has delivered and is not applied yet, and whether it is whole."""
 
-    def __init__(self, client: Client, position: int) -> None:
-        """`position` is that of the last event that is applied."""
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._position = position
         self._reconnects = client.stats["reconnects"]
         self._delivered = 0
-        self._heard = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
         self._something = asyncio.Event()
-        self._room = asyncio.Event()
+        self._owed: list[str] = []  # where the server waits for a word before it sends more
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.buffer: deque[Published] = deque()
         self.pending = 0
 
-    async def receive(self, message: Msg) -> None:
+    def receive(self, reply: bytes, header: bytes, text: bytes) -> None:
         """One message of the consumer: an event, a heartbeat, or the server asking whether it may go on."""
         if self._over.done():
             return  # what follows a gap must not be applied
-        self._heard = asyncio.get_running_loop().time()
-        if message.headers is not None and message.headers.get("Status") == "100":
-            await self._control(message, message.headers)
+        self._heard = self._loop.time()
+        if not text:
+            self._control(reply, _CONTROL.findall(header))
             return
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>; with a domain, two
         # tokens more after ACK and one more at the end
-        tokens = message.reply.split(".")
+        tokens = reply.split(b".")
         at = 5 if len(tokens) == 9 else 7
         stream_seq, consumer_seq, pending = int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 3])
         if consumer_seq != self._delivered + 1:
             self._end(f"message {self._delivered + 1} of the consumer is missing")
             return
         self._delivered, self.pending = consumer_seq, pending
-        position = position_of(message.data)
-        if position > self._position:
-            previous = int((message.headers or {}).get(PREVIOUS_POSITION, -1))
-            if previous != self._position:
-                self._end(f"the event at position {position} follows {previous}, and {self._position} was the last")
-                return
-            self._position = position
-        self.buffer.append(Published(message.data, stream_seq))
+        self.buffer.append(Published(text, stream_seq))
         self._something.set()
-        while len(self.buffer) >= BUFFER:
-            self._room.clear()
-            await self._room.wait()
 
-    async def _control(self, message: Msg, headers: dict[str, str]) -> None:
-        """Answering comes after what was delivered before it has found room in the buffer: that is the flow control."""
-        for subject in (message.reply, headers.get("Nats-Consumer-Stalled")):
-            if subject:
-                await self._client.publish(subject)
-        last = headers.get("Nats-Last-Consumer")
-        if last is not None and int(last) != self._delivered:
-            self._end(f"the consumer has delivered {last} messages, {self._delivered} arrived")
+    def _control(self, reply: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        for name, value in headers:
+            if name == b"Nats-Consumer-Stalled":
+                self._owed.append(value.decode())
+            elif name == b"Nats-Last-Consumer" and int(value) != self._delivered:
+                self._end(f"the consumer has delivered {int(value)} messages, {self._delivered} arrived")
+        if reply:
+            self._owed.append(reply.decode())
+        self._something.set()
 
     async def take(self) -> list[Published]:
         """The next batch, as soon as there is anything."""
-        while not self.buffer:
+        while True:
+            if self._owed and len(self.buffer) < BUFFER:
+                # The server goes on when it is answered, and that is when there is room: this is the flow control.
+                owed, self._owed = self._owed, []
+                for subject in owed:
+                    await self._client.publish(subject)
+            if self.buffer:
+                return [self.buffer.popleft() for _ in range(min(BATCH, len(self.buffer)))]
             self._something.clear()
             await self._something.wait()
-        batch = [self.buffer.popleft() for _ in range(min(BATCH, len(self.buffer)))]
-        self._room.set()
-        return batch
 
     async def watch(self) -> None:
         """Raises _SessionOver when the session is broken."""

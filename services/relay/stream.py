@@ -10,9 +10,11 @@ from nats.js.errors import APIError
 from events.catalog import EVENTS
 from events.envelope import decode, published, without_private
 from events.subjects import COMMAND_ID as MESSAGE_ID
-from events.subjects import EVENTS_STREAM, PREVIOUS_POSITION, Subjects
+from events.subjects import EVENTS_STREAM, Subjects
+from services.bus.wire import message, send
 
 EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
+_HEADER = f"NATS/1.0\r\n{MESSAGE_ID}: %b\r\n{EXPECTED_LAST_SEQUENCE}: %d\r\n\r\n".encode()
 CONFIRM_EVERY = 500
 CONFIRM_SECONDS = 10.0
 
@@ -79,12 +81,16 @@ class EventStream:
 
     async def _append_run(self, end: End, rows: list[tuple[int, str, bytes]]) -> End:
         sequence, previous = end.sequence, end.position
+        frames = []
         for position, topic, stored in rows[:-1]:
-            subject, text, headers = self._message(position, topic, stored, sequence, previous)
-            await self._client.publish(subject, text, headers=headers)
+            subject, text, id = self._message(position, topic, stored, previous)
+            frames.append(message(subject.encode(), _HEADER % (id.encode(), sequence), text))
             sequence, previous = sequence + 1, position
+        if frames:
+            await send(self._client, b"".join(frames))
         position, topic, stored = rows[-1]
-        subject, text, headers = self._message(position, topic, stored, sequence, previous)
+        subject, text, id = self._message(position, topic, stored, previous)
+        headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence)}
         try:
             ack = await self._js.publish(subject, text, timeout=CONFIRM_SECONDS, stream=EVENTS_STREAM, headers=headers)
         except APIError as error:
@@ -93,10 +99,8 @@ class EventStream:
             raise Fenced(f"expected sequence {sequence + 1}, the stream gave {ack.seq}")
         return End(ack.seq, position)
 
-    def _message(
-        self, position: int, topic: str, stored: bytes, sequence: int, previous: int
-    ) -> tuple[str, bytes, dict[str, str]]:
-        """(subject, published text, headers)."""
+    def _message(self, position: int, topic: str, stored: bytes, previous: int) -> tuple[str, bytes, str]:
+        """(subject, published text, event id)."""
         name = topic.rpartition(":")[0]
         if EVENTS[name].private:
             stored = without_private(stored)
@@ -104,8 +108,7 @@ class EventStream:
         id = _between(stored, b'"id":"', b'"')
         ids = _between(stored, b'"subject":"', b'"')
         subject = f"{self._subjects.prefix}.evt.{name}.{ids.replace('/', '.')}"
-        headers = {MESSAGE_ID: id, EXPECTED_LAST_SEQUENCE: str(sequence), PREVIOUS_POSITION: str(previous)}
-        return subject, published(stored, position=position, source=self._source), headers
+        return subject, published(stored, position=position, previous=previous, source=self._source), id
 
 
 def _between(text: bytes, start: bytes, end: bytes) -> str:

@@ -131,7 +131,7 @@ def _event_difference(position: int, stored: bytes, there: bytes | None, source:
     """How the stream's event differs from the one that should be there."""
     if there is None:
         return f"position {position}: the event store has {decode(stored).id}, the stream has ended"
-    ours = decode(published(stored, position=position, source=source))
+    ours = decode(published(stored, position=position, previous=0, source=source))
     if position_of(there) != position:
         return f"position {position}: the event store has {ours.id}, the stream has position {position_of(there)}"
     theirs = decode(there)

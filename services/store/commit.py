@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from services.domain.aggregate import Recorded
 
@@ -17,8 +17,7 @@ class StaleRead(Exception):
         self.ids = ids
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The reply to a command, kept for ever under the command's id."""
 
     command_id: str

@@ -152,8 +152,10 @@ class SQLiteStore(SQLiteApplicationRecorder):
 
     def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        with self.datastore.transaction(commit=False) as cursor:
-            for chunk in _chunks(command_ids):
+        if not command_ids:
+            return found
+        with self.datastore.get_connection(commit=False) as connection, connection.cursor() as cursor:
+            for chunk in _chunks(command_ids):  # each asks on its own: an outcome, once there, stays
                 marks = ",".join("?" * len(chunk))
                 cursor.execute(f"SELECT id, reply FROM commands WHERE id IN ({marks})", tuple(chunk))
                 found.update((id, unpacked(reply)) for id, reply in cursor.fetchall())

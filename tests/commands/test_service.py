@@ -39,7 +39,7 @@ async def test_jobs_published_while_the_service_is_down(write_side: Service, cli
     outcomes = await client.subscribe("keyscope.outcome.>")
     await write_side.start("commands", "relay")
     seen = [await outcomes.next_msg(timeout=10) for _ in bodies]
-    assert [outcome.subject for outcome in seen] == [f"keyscope.outcome.job-{number}" for number in range(3)]
+    assert {outcome.subject for outcome in seen} == {f"keyscope.outcome.job-{number}" for number in range(3)}
     assert all(b'"data"' in outcome.data for outcome in seen)
     assert [event["type"] for event in await all_events(client, 3)] == [
         "keyscope.api_key.created",

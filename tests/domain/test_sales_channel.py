@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from events.commands import ChannelChange
-from events.errors import NotFound
+from events.commands import ChannelChange, NewChannel
+from events.errors import InvalidData, NotFound
 from events.sales_channel import SalesChannelCreated, SalesChannelDeleted, SalesChannelRestored, SalesChannelUpdated
 from services.domain.sales_channel import SalesChannel
 
@@ -54,3 +54,15 @@ def test_a_snapshot_of_the_state_is_the_channel() -> None:
     channel = SalesChannel("sc_1").replay([CREATED, DELETED])
     again = SalesChannel.from_state(channel.state())
     assert (again.as_json(), again.version) == (channel.as_json(), 2)
+
+
+def test_metadata_are_bounded_also_when_they_are_merged() -> None:
+    channel = SalesChannel("sc_1").replay([CREATED])
+    big = "x" * 40_000
+    event = channel.update(ChannelChange(metadata={"one": big}), T1)
+    assert event is not None
+    channel.replay([event])
+    with pytest.raises(InvalidData, match="metadata"):
+        channel.update(ChannelChange(metadata={"two": big}), T2)
+    with pytest.raises(InvalidData, match="metadata"):
+        SalesChannel.create("sc_2", NewChannel(name="N", metadata={"a": big, "b": big}), T1)

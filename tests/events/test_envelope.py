@@ -20,7 +20,7 @@ CONTEXT = envelope.Context("cmd_1", actor='Ann "the" \\ Ädmin', traceparent="00
 
 def test_published_is_stored_plus_source_and_position() -> None:
     stored = envelope.encode(LINKED, version=7, time=T, context=CONTEXT.as_json_members())
-    published = json.loads(envelope.published(stored, position=42, source="/a"))
+    published = json.loads(envelope.published(stored, position=42, previous=40, source="/a"))
     assert published == {
         "specversion": "1.0",
         "id": "apk_1:7",
@@ -35,12 +35,11 @@ def test_published_is_stored_plus_source_and_position() -> None:
         "traceparent": "00-a-b-01",
         "cause": "sc_1:2",
         "data": LINKED.model_dump(),
+        "previous": 40,
         "position": 42,
     }
-    assert published | {"source": "/keyscope", "position": 0} == json.loads(stored) | {
-        "source": "/keyscope",
-        "position": 0,
-    }
+    added = ("source", "previous", "position")
+    assert {name: published[name] for name in published if name not in added} == json.loads(stored)
     event = envelope.decode(json.dumps(published))
     assert (event.data, event.position, event.actor, event.cause) == (LINKED, 42, CONTEXT.actor, "sc_1:2")
 
