@@ -1,7 +1,6 @@
 """Runs services in this process, on one event loop, until they are asked to stop."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import structlog
 import uvloop
 
 from services.runtime.failures import Failure, explain
+from services.runtime.memory import settle
 from services.runtime.settings import Settings
 from services.runtime.wiring import SERVICES, Context
 
@@ -38,10 +38,7 @@ def run(names: Sequence[str], settings: Settings, *, ready: Callable[[], None], 
     `drain_seconds` of the settings, then SIGALRM ends the process. A second SIGINT interrupts it.
     Raises Failure for what the user has to mend, and anything else for a bug.
     """
-    # What is there now stays, and a service's garbage is mostly freed by counting: looking for cycles as often as
-    # Python does by default costs a quarter of a link's time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Host(names, settings, ready, parent).run())
     signal.alarm(0)
