@@ -77,14 +77,21 @@ class Chance:
         table = self.pick(["api_key", "api_key", "sales_channel", "link"])
         fields = [self.path(table) for _ in range(self.random.randint(0, 3))] + self.pick([[], ["id"]])
         query: dict[str, Any] = {"entity": table, "fields": fields}
-        if self.maybe(0.8):
+        if self.maybe(0.1):
+            query |= {
+                "entity": "api_key",
+                "fields": ["id"],
+                "filters": {"sales_channels": {"name": self.values("name")}},
+            }
+        elif self.maybe(0.8):
             query["filters"] = self.filters(table)
+        table = query["entity"]
         if self.maybe(0.7):
             page = {name: self.random.randint(0, 4) for name in ("take", "skip") if self.maybe()}
             query["pagination"] = page | ({"order": self.order(table)} if self.maybe() else {})
         if self.maybe(0.3):
             query["withDeleted"] = self.maybe(0.8)
-        lists = sorted({path for field in fields for path in lists_of(table, field)})
+        lists = sorted({path for field in query["fields"] for path in lists_of(table, field)})
         if lists and self.maybe():
             path = self.pick(lists)
             query["relations"] = {path: self.listing(target_of(table, path))}
