@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from keyscope.cli import care, channels, demo, events, graph, keys, links, server, status
+from keyscope.cli import care, channels, demo, events, graph, importing, keys, links, server, status
 from keyscope.cli.session import Session
 
 app = typer.Typer(
@@ -49,5 +49,6 @@ app.add_typer(channels.app, name="channel")
 app.command()(graph.graph)
 app.command()(events.events)
 app.command()(demo.demo)
+app.add_typer(importing.app, name="import")
 server.register(app)
 care.register(app)

@@ -1,13 +1,14 @@
 """Authenticating a secret key: found by its token's fingerprint, then one scrypt, never on the event loop."""
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from events.errors import Unavailable
 from services.domain.api_key import ApiKey
 from services.domain.clock import now
-from services.domain.tokens import fingerprint, matches
+from services.domain.tokens import MAX_ALIKE, fingerprint, imported, matches, redact
 from services.store.application import Store
 
 MAX_WAITING = 64
@@ -37,8 +38,21 @@ class Authenticator:
 
     def _check(self, raw: str) -> tuple[dict[str, Any] | bool, int]:
         position = self._store.recorder.position()
+        for key_id in self._candidates(raw):
+            key = self._store.load(key_id)
+            usable = isinstance(key, ApiKey) and key.type == "secret" and key.alive and not key.revoked(now())
+            if isinstance(key, ApiKey) and usable and matches(raw, key.hash, key.salt):
+                return key.as_json(), position
+        return False, position
+
+    def _candidates(self, raw: str) -> Iterator[str]:
+        """The one key made here that has this token; or those that were imported and are redacted like it."""
         key_id = self._store.recorder.api_key_of(fingerprint(raw))
-        key = self._store.load(key_id) if key_id else None
-        if not isinstance(key, ApiKey) or key.type != "secret" or not key.alive or key.revoked(now()):
-            return False, position
-        return (key.as_json() if matches(raw, key.hash, key.salt) else False), position
+        if key_id:
+            yield key_id
+            return
+        for number in range(MAX_ALIKE):
+            key_id = self._store.recorder.api_key_of(imported(redact(raw), number))
+            if not key_id:
+                return
+            yield key_id

@@ -53,6 +53,18 @@ def matches(raw: str, hash: str, salt: str) -> bool:
     return hmac.compare_digest(scrypt(raw, salt), hash)
 
 
+MAX_ALIKE = 8
+"""How many imported secret keys may be redacted alike; each costs an authentication one scrypt more."""
+
+
+def imported(redacted: str, number: int) -> str:
+    """What a secret key that came from elsewhere is found by: its raw token was never seen here.
+
+    Those redacted alike are numbered from 0.
+    """
+    return f"imported:{redacted}:{number}"
+
+
 def fingerprint(raw: str) -> str:
     """What a secret token is found by: a digest says nothing about 256 random bits."""
     return f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}"

@@ -61,7 +61,7 @@ class Gateway:
 async def gateway(service: Service, **settings: object) -> AsyncIterator[Gateway]:
     """A gateway beside the services. `settings` are further ones, named as the fields of Settings."""
     given = {"http_port": free_port(), "http_jwt_secret": SECRET, **settings}
-    running = Gateway(Settings(**{**service.settings.model_dump(exclude_none=True), **given}))  # type: ignore[arg-type]
+    running = Gateway(Settings(**{**service.settings.model_dump(exclude_none=True), **given}))
     await running.start()
     try:
         yield running
