@@ -6,6 +6,7 @@ from dataclasses import replace
 from events.base import Event
 from events.envelope import Context, event_id
 from events.errors import NotFound
+from services.bus.measures import AGGREGATES
 from services.commands.cache import AggregateCache
 from services.domain.aggregate import Aggregate, Recorded
 from services.domain.api_key import ApiKey
@@ -38,7 +39,10 @@ class Work:
 
     def preload(self, ids: Iterable[str]) -> None:
         """Load all of these at once that are not cached: one question to the store instead of one each."""
-        missing = {id for id in ids if self.cache.get(id) is None}
+        named = set(ids)
+        missing = {id for id in named if self.cache.get(id) is None}
+        AGGREGATES.add(len(named) - len(missing), "hit")
+        AGGREGATES.add(len(missing), "miss")
         if len(missing) > 1:
             found = self.store.load_all(missing)
             for aggregate in found.values():
