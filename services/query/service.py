@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nats import micro
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from nats.micro.service import EndpointStats, Service
 from pydantic import BaseModel
 
@@ -60,14 +62,22 @@ async def serve(
             ready()
             await stopping.wait()
     finally:
-        await service.stop()
+        await _leave(client, service, endpoints)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await endpoints.drained()
-            await client.drain()
         await follower.close()
         await asyncio.to_thread(readers.close)
+        with suppress(NatsError, OSError):
+            await client.close()
+
+
+async def _leave(client: Client, service: Service, endpoints: Endpoints) -> None:
+    """Takes no more requests, and answers those it has; a server that is gone cannot be told either."""
+    with suppress(NatsError, TimeoutError, OSError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await service.stop()
+            await endpoints.drained()
+            await client.flush()
 
 
 async def _unless(stopping: asyncio.Event, awaited: Any) -> bool:

@@ -17,7 +17,7 @@ from events.envelope import decode
 from events.subjects import EVENTS_STREAM, Subjects
 from projections.projector import Published, position_of
 from services.bus.streams import ensure_stream, events_stream
-from services.query import progress, readers
+from services.query import progress, readers, service
 from services.query.service import serve
 from tests.projections.world import Stream, World, at
 from tests.support.nats import Nats
@@ -374,6 +374,17 @@ async def test_it_stops_before_it_is_ready(bench: Bench) -> None:
     await bench.fill()
     async with bench.serving(wait=False):
         await asyncio.sleep(0.01)
+
+
+async def test_it_stops_though_the_server_is_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "DRAIN_SECONDS", 0.5)
+    some(bench.stream)
+    await bench.fill()
+    async with asyncio.timeout(20), bench.serving():
+        bench.server.kill()
+    bench.server.start()
+    async with bench.serving():
+        assert len((await bench.graph(entity="api_key", fields=["id"]))["data"]) == 3
 
 
 async def _eventually(bench: Bench, count: int) -> Any:
