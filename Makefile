@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test golden bench bench-large check format docs lock clean
+.PHONY: help up demo test golden chaos bench bench-large check format docs lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: .venv/dev  ## run the tests
 
 golden: .venv/dev  ## play recorded cases of Medusa, of the folder GOLDEN=… or our own, and report
 	@$(BIN)/python -m tests.golden.runner $(GOLDEN)
+
+chaos: .venv/dev  ## break everything, ROUNDS=… times (20), and prove that nothing is lost or repeated; SEED=… plays it again
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/server  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each
 	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS))

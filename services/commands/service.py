@@ -12,7 +12,8 @@ from events.subjects import Subjects
 from services.bus.streams import ensure_stream, jobs_stream
 from services.commands.authenticate import Authenticator
 from services.commands.desk import Desk
-from services.commands.jobs import job_broker
+from services.commands.jobs import DURABLE, job_broker
+from services.commands.keeping import keep_consumer
 from services.commands.preparing import Preparer
 from services.commands.requests import RequestDoor
 from services.commands.wake import WakeUp
@@ -42,7 +43,8 @@ async def serve(
     if opened is None:
         return
     client = await connect("keyscope-commands")
-    await ensure_stream(client.jetstream(), jobs_stream(subjects, replicas))
+    jobs = jobs_stream(subjects, replicas)
+    await ensure_stream(client.jetstream(), jobs)
     wake = WakeUp(client, subjects, on_commit)
     writer = Writer(opened, wake.committed)
     with ThreadPoolExecutor(HASHING_THREADS, "hashing") as hashing:
@@ -53,8 +55,10 @@ async def serve(
         writer.start()
         await door.open()
         await broker.start()
+        keeping = asyncio.create_task(keep_consumer(client, jobs, DURABLE))
         ready()
         await stopping.wait()
+        keeping.cancel()
         await broker.stop()
         await desk.drain()
         await door.close()

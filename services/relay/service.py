@@ -9,7 +9,6 @@ from nats.aio.msg import Msg
 
 from events.envelope import DEFAULT_SOURCE
 from events.subjects import Subjects
-from services.bus.streams import ensure_stream, events_stream
 from services.relay.relay import Relay
 from services.relay.stream import EventStream
 from services.store.application import open_when_reachable
@@ -33,15 +32,15 @@ async def serve(
     if opened is None:
         return
     client = await connect("keyscope-relay")
-    js = client.jetstream()
-    await ensure_stream(js, events_stream(subjects, replicas))
+    stream = EventStream(client, client.jetstream(), subjects, source, replicas=replicas)
+    await stream.declare()
     wake = asyncio.Event()
 
     async def woken(_: Msg) -> None:
         wake.set()
 
     await client.subscribe(subjects.wake, cb=woken)
-    relay = Relay(opened, EventStream(client, js, subjects, source), wake, stopping)
+    relay = Relay(opened, stream, wake, stopping)
     relaying = asyncio.create_task(relay.run())
     listening = asyncio.create_task(opened.recorder.follow(wake.set))
     stop = asyncio.create_task(stopping.wait())

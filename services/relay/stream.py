@@ -2,21 +2,25 @@
 
 from dataclasses import dataclass
 
+import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import RawStreamMsg
-from nats.js.errors import APIError
+from nats.js.api import RawStreamMsg, StreamState
+from nats.js.errors import APIError, NotFoundError
 
 from events.catalog import EVENTS
 from events.envelope import decode, published, without_private
 from events.subjects import COMMAND_ID as MESSAGE_ID
 from events.subjects import EVENTS_STREAM, Subjects
+from services.bus.streams import ensure_stream, events_stream
 from services.bus.wire import message, send
 
 EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
 _HEADER = f"NATS/1.0\r\n{MESSAGE_ID}: %b\r\n{EXPECTED_LAST_SEQUENCE}: %d\r\n\r\n".encode()
 CONFIRM_EVERY = 500
 CONFIRM_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
 
 
 class Fenced(Exception):
@@ -32,18 +36,33 @@ class End:
 
 
 class EventStream:
-    """The stream KEYSCOPE_EVENTS, written to with a fence."""
+    """The stream KEYSCOPE_EVENTS, written to with a fence. One that is gone is made again."""
 
-    def __init__(self, client: Client, js: JetStreamContext, subjects: Subjects, source: str) -> None:
+    def __init__(
+        self, client: Client, js: JetStreamContext, subjects: Subjects, source: str, *, replicas: int = 1
+    ) -> None:
         self._client = client
         self._js = js
         self._subjects = subjects
         self._source = source
+        self._config = events_stream(subjects, replicas)
         self._first: int | None = None  # the sequence number at which the store's first event was seen
+
+    async def declare(self) -> None:
+        """Make the stream, or verify the one that is there. Raises StreamMismatch."""
+        await ensure_stream(self._js, self._config)
+
+    async def _state(self) -> StreamState:
+        try:
+            return (await self._js.stream_info(EVENTS_STREAM)).state
+        except NotFoundError:
+            log.warning("the stream is gone: making it again, to be filled from the event store")
+            await self.declare()
+            return (await self._js.stream_info(EVENTS_STREAM)).state
 
     async def end(self) -> End:
         """Where the stream ends now; position 0 when it is empty."""
-        state = (await self._js.stream_info(EVENTS_STREAM)).state
+        state = await self._state()
         if not state.messages:
             return End(state.last_seq, 0)
         last = await self._js.get_last_msg(EVENTS_STREAM, self._subjects.events)
@@ -51,7 +70,7 @@ class EventStream:
 
     async def is_whole(self, first_event_id: str | None) -> bool:
         """Whether the stream begins with the store's first event and has no holes. An empty one is whole."""
-        state = (await self._js.stream_info(EVENTS_STREAM)).state
+        state = await self._state()
         if not state.messages:
             return True
         if state.messages != state.last_seq - state.first_seq + 1:

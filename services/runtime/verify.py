@@ -49,10 +49,12 @@ async def verify(settings: Settings, *, patience: float, progress: Progress) -> 
     """
     store = await asyncio.to_thread(open_store, settings.event_store_url)
     try:
-        client = await Context(settings, asyncio.Event(), _ignore).connect("keyscope-verify")
+        ended = asyncio.Event()
+        client = await Context(settings, ended, _ignore).connect("keyscope-verify")
         try:
             return await _verify(settings, store, client, patience, progress)
         finally:
+            ended.set()
             await client.close()
     finally:
         store.close()

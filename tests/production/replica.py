@@ -52,6 +52,11 @@ class Replica:
         return self._process
 
     @property
+    def begun(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
+
+    @property
     def running(self) -> bool:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None

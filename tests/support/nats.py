@@ -1,5 +1,6 @@
 """A real nats-server for a test: it starts in some 20 ms, so every test that needs one has its own."""
 
+import signal
 import socket
 import subprocess
 import time
@@ -62,6 +63,16 @@ class Nats:
     def stop(self) -> None:
         """Stop it cleanly, if it runs."""
         self._end(kill=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -1,0 +1,216 @@
+"""What may go wrong, one function each, and the table of them."""
+
+import asyncio
+import random
+import resource
+import shutil
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import nats
+from nats.errors import Error as NatsError
+
+from projections.database import versioned
+from tests.chaos.proxy import Proxy
+from tests.production.replica import Replica
+from tests.support.nats import Nats
+
+EVENTS, JOBS = "KEYSCOPE_EVENTS", "KEYSCOPE_JOBS"
+SERVICES = ("commands", "relay", "query")
+
+
+class Machine:
+    """Everything that can break: three service processes, nats-server, and the network between them."""
+
+    def __init__(self, folder: Path, seed: str) -> None:
+        self.folder = folder
+        self.chance = random.Random(seed)
+        self.nats = Nats(folder / "nats")
+        self.proxy = Proxy(self.nats.port)
+        self.data = folder / "data"
+        settings = {"NATS_URL": self.proxy.url, "DATA_DIR": str(self.data), "LOG_LEVEL": "info", "DRAIN_SECONDS": "5"}
+        self.services = {name: Replica(name, folder / name, settings) for name in SERVICES}
+        self.died: list[str] = []
+
+    async def start(self) -> None:
+        """Start everything that does not run, as a supervisor would."""
+        await asyncio.to_thread(self._start_nats)
+        await self.proxy.heal()
+        for name, service in self.services.items():
+            if not service.running:
+                if service.begun and service.process.returncode not in (0, -signal.SIGKILL):
+                    last = service.log.strip().splitlines()[-1:]
+                    self.died.append(f"{name} ended by itself with {service.process.returncode}: {last}")
+                service.start()
+        for service in self.services.values():
+            await asyncio.to_thread(service.wait_ready)
+
+    async def stop(self) -> None:
+        """Kill everything."""
+        for service in self.services.values():
+            if service.running:
+                service.kill()
+        await self.proxy.close()
+        self.nats.kill()
+
+    def _start_nats(self) -> None:
+        if not self.nats.running:
+            self.nats.start()
+
+    def _blocks(self) -> list[Path]:
+        return sorted(path for path in (self.nats.folder / "jetstream").rglob("*.blk") if path.stat().st_size)
+
+    async def some_time(self, most: float = 1.0) -> None:
+        """Let it be broken for a while."""
+        await asyncio.sleep(self.chance.uniform(0.05, most))
+
+
+Fault = Callable[[Machine], Awaitable[None]]
+
+
+def _kill(*names: str) -> Fault:
+    async def kill(machine: Machine) -> None:
+        for name in names:
+            if machine.services[name].running:
+                machine.services[name].kill()
+        await machine.some_time(0.3)
+
+    return kill
+
+
+async def _kill_nats(machine: Machine) -> None:
+    machine.nats.kill()
+    await machine.some_time()
+
+
+async def _kill_everything(machine: Machine) -> None:
+    await _kill(*SERVICES)(machine)
+    machine.nats.kill()
+
+
+def _stop(name: str) -> Fault:
+    async def stop(machine: Machine) -> None:
+        service = machine.services[name]
+        if service.running:
+            service.process.send_signal(signal.SIGSTOP)
+            await machine.some_time(1.5)
+            service.process.send_signal(signal.SIGCONT)
+
+    return stop
+
+
+async def _stop_nats(machine: Machine) -> None:
+    machine.nats.signal(signal.SIGSTOP)
+    await machine.some_time(1.5)
+    machine.nats.signal(signal.SIGCONT)
+
+
+async def _cut(machine: Machine) -> None:
+    machine.proxy.cut()
+    await machine.some_time()
+    await machine.proxy.heal()
+
+
+async def _swallow(machine: Machine) -> None:
+    machine.proxy.swallow()
+    await machine.some_time()
+    machine.proxy.reset()
+    await machine.proxy.heal()
+
+
+async def _wipe(machine: Machine) -> None:
+    machine.nats.kill()
+    shutil.rmtree(machine.nats.folder / "jetstream", ignore_errors=True)
+    machine.nats.start()
+
+
+async def _truncate(machine: Machine) -> None:
+    machine.nats.kill()
+    if blocks := machine._blocks():
+        block = machine.chance.choice(blocks)
+        size = block.stat().st_size
+        with block.open("r+b") as file:
+            file.truncate(machine.chance.randrange(size))
+    machine.nats.start()
+
+
+async def _flip(machine: Machine) -> None:
+    machine.nats.kill()
+    if blocks := machine._blocks():
+        block = machine.chance.choice(blocks)
+        content = bytearray(block.read_bytes())
+        for _ in range(machine.chance.randint(1, 4)):
+            content[machine.chance.randrange(len(content))] ^= 1 << machine.chance.randrange(8)
+        block.write_bytes(content)
+    machine.nats.start()
+
+
+async def _delete_consumers(machine: Machine) -> None:
+    client = await nats.connect(machine.nats.url)
+    js = client.jetstream(timeout=2)
+    with suppress(NatsError, TimeoutError):
+        for stream in (EVENTS, JOBS):
+            for consumer in await js.consumers_info(stream):
+                await js.delete_consumer(stream, consumer.name)
+    await client.close()
+
+
+def _on_stream(act: str, stream: str) -> Fault:
+    async def do(machine: Machine) -> None:
+        client = await nats.connect(machine.nats.url)
+        with suppress(NatsError, TimeoutError):
+            await getattr(client.jetstream(timeout=2), act)(stream)
+        await client.close()
+
+    return do
+
+
+async def _delete_read_model(machine: Machine) -> None:
+    machine.services["query"].kill()
+    for file in machine.data.glob(f"{versioned(machine.data / 'graph.db').name}*"):
+        file.unlink()
+
+
+def _full_disk(name: str) -> Fault:
+    """No file of the process can grow beyond what the event store's log has now: writing fails with EFBIG."""
+
+    async def fill(machine: Machine) -> None:
+        service = machine.services[name]
+        if not service.running:
+            return
+        files = [file for file in machine.data.glob("*.db*") if file.suffix != ".lock"]
+        smallest = min((file.stat().st_size for file in files if file.name.endswith("-wal")), default=0)
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (smallest, resource.RLIM_INFINITY))
+        await machine.some_time(1.5)
+        if service.running:
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, unlimited)
+
+    return fill
+
+
+FAULTS: dict[str, Fault] = {
+    "kill commands": _kill("commands"),
+    "kill relay": _kill("relay"),
+    "kill query": _kill("query"),
+    "kill nats-server": _kill_nats,
+    "kill everything": _kill_everything,
+    "stop commands": _stop("commands"),
+    "stop relay": _stop("relay"),
+    "stop query": _stop("query"),
+    "stop nats-server": _stop_nats,
+    "cut the network": _cut,
+    "swallow packets": _swallow,
+    "wipe JetStream": _wipe,
+    "truncate a JetStream file": _truncate,
+    "flip bits in a JetStream file": _flip,
+    "delete consumers": _delete_consumers,
+    "delete the event stream": _on_stream("delete_stream", EVENTS),
+    "purge the event stream": _on_stream("purge_stream", EVENTS),
+    "delete the job stream": _on_stream("delete_stream", JOBS),
+    "delete the read model": _delete_read_model,
+    "full disk for commands": _full_disk("commands"),
+    "full disk for query": _full_disk("query"),
+}

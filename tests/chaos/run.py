@@ -1,0 +1,163 @@
+"""The fault run: rounds of load with a fault in the middle, and after each the comparison of everything."""
+
+import asyncio
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keyscope
+from services.runtime.failures import Failure
+from services.runtime.settings import Settings
+from services.runtime.verify import verify
+from services.store.application import open_store
+from tests.chaos.faults import FAULTS, Machine
+from tests.chaos.history import History
+from tests.chaos.workload import Client, Subscriber
+
+CLIENTS = 4
+BEFORE_SECONDS, AFTER_SECONDS = 0.6, 0.4
+SETTLE_SECONDS = 60.0
+CHECK_EVERY = 25
+"""Rounds between two checks of the whole history."""
+
+
+@dataclass
+class Report:
+    """What a run has seen."""
+
+    seed: str
+    rounds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    commands: int = 0
+    attempts: int = 0
+    events: int = 0
+    violations: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    """Seconds from the end of a fault until everything agreed again."""
+
+    def lines(self) -> list[str]:
+        """For the reader; the last line is the verdict."""
+        summary = (
+            f"seed {self.seed}: {self.rounds} rounds, {self.commands} commands ({self.attempts} attempts), "
+            f"{self.events} events; at most {self.slowest:.1f} s until everything agreed again"
+        )
+        return [
+            *(f"{count:>6}  {fault}" for fault, count in sorted(self.faults.items())),
+            summary,
+            *(f"VIOLATION {violation}" for violation in self.violations[:20]),
+            f"violations: {len(self.violations)}",
+        ]
+
+
+async def run(
+    rounds: int, seed: str, *, faults: Sequence[str] = tuple(FAULTS), say: Callable[[str], None] = print
+) -> Report:
+    """Play `rounds` rounds. Faults and commands follow from the seed; how they interleave is the machine's."""
+    with tempfile.TemporaryDirectory(prefix="keyscope-chaos-") as folder:
+        machine = Machine(Path(folder), seed)
+        try:
+            return await _Run(machine, seed, list(faults), say).play(rounds)
+        finally:
+            await machine.stop()
+
+
+class _Run:
+    def __init__(self, machine: Machine, seed: str, faults: list[str], say: Callable[[str], None]) -> None:
+        self._machine = machine
+        self._chance = random.Random(seed)
+        self._faults = faults
+        self._say = say
+        self._history = History()
+        self._report = Report(seed)
+        self._settings = Settings(
+            nats_url=machine.nats.url, data_dir=machine.data, event_store=f"sqlite:///{machine.data / 'events.db'}"
+        )
+
+    async def play(self, rounds: int) -> Report:
+        await self._machine.start()
+        ks = await keyscope.connect(self._machine.nats.url, actor="chaos", timeout=10)
+        reading = await keyscope.connect(self._machine.nats.url, timeout=10)
+        subscriber = Subscriber(reading)
+        subscribing = asyncio.create_task(subscriber.run())
+        clients = [Client(ks, self._history, f"c{n}", f"{self._report.seed}/{n}") for n in range(CLIENTS)]
+        order: list[str] = []
+        try:
+            for number in range(rounds):
+                if not order:
+                    order = self._chance.sample(self._faults, len(self._faults))
+                await self._round(number, order.pop(), clients)
+                if self._report.violations or (number + 1) % CHECK_EVERY == 0:
+                    self._check()
+                if self._report.violations:
+                    break
+            self._check()
+            await self._has_everything(subscriber)
+        finally:
+            subscribing.cancel()
+            await asyncio.gather(subscribing, return_exceptions=True)
+            await ks.close()
+            await reading.close()
+        return self._report
+
+    async def _round(self, number: int, fault: str, clients: list[Client]) -> None:
+        stopping = asyncio.Event()
+        running = [asyncio.create_task(client.run(stopping)) for client in clients]
+        await asyncio.sleep(self._chance.uniform(0.2, BEFORE_SECONDS))
+        await FAULTS[fault](self._machine)
+        await asyncio.sleep(self._chance.uniform(0.0, AFTER_SECONDS))
+        await self._machine.start()
+        began = time.monotonic()
+        stopping.set()
+        await asyncio.gather(*running)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await asyncio.gather(*(client.settle() for client in clients))
+        difference = await self._agreed()
+        took = time.monotonic() - began
+        self._report.rounds += 1
+        self._report.faults[fault] += 1
+        self._report.slowest = max(self._report.slowest, took)
+        self._report.violations += [difference] if difference else []
+        self._report.violations += self._machine.died
+        self._machine.died.clear()
+        self._say(f"round {number + 1}: {fault}: {took:.1f} s, {len(self._history.operations)} commands")
+
+    async def _agreed(self) -> str | None:
+        """The first difference that stays, when everything is left alone for a minute."""
+        difference: str | None = "never compared"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while difference:
+                    try:
+                        verdict = await verify(self._settings, patience=10, progress=lambda done, total: None)
+                        difference = verdict.difference
+                    except Failure as failure:
+                        difference = str(failure)
+                    if difference:
+                        await asyncio.sleep(0.3)
+        return difference
+
+    def _check(self) -> None:
+        store = open_store(self._settings.event_store_url)
+        rows = store.recorder.notifications(0, 100_000_000)
+        store.close()
+        self._report.violations += self._history.check(rows)
+        self._report.commands = len(self._history.operations)
+        self._report.attempts = sum(operation.attempts for operation in self._history.operations)
+        self._report.events = len(rows)
+
+    async def _has_everything(self, subscriber: Subscriber) -> None:
+        """The durable subscriber saw each event at least once; by its ids, exactly once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while len(subscriber.ids) < self._report.events:
+                    await asyncio.sleep(0.1)
+        if len(subscriber.ids) != self._report.events:
+            self._report.violations.append(
+                f"the durable subscriber saw {len(subscriber.ids)} events of {self._report.events}"
+            )
