@@ -9,6 +9,7 @@ from docs.generate import reference
 from docs.generate.asyncapi import asyncapi
 from docs.generate.python import python_package
 from docs.generate.schemas import schemas
+from services.gateway.app import openapi
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -39,6 +40,7 @@ _REGION = re.compile(r"(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.D
 def files() -> Iterator[tuple[Path, str]]:
     """Every generated file, and every page with generated regions, as they should be."""
     yield DOCS / "asyncapi.json", as_text(asyncapi())
+    yield DOCS / "openapi.json", as_text(openapi())
     for name, schema in schemas().items():
         yield SCHEMAS / f"{name}.json", as_text(schema)
     for page in pages():

@@ -1,5 +1,6 @@
 """Responses: JSON, errors as Medusa words and numbers them, and the page of its web framework for what is no route."""
 
+import gzip
 import hashlib
 import html
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from starlette.responses import Response
 from keyscope import KeyscopeError
 
 JSON = "application/json; charset=utf-8"
+GZIP_FROM = 1024
+GZIP_LEVEL = 5
 UNKNOWN_ERROR = {"code": "unknown_error", "type": "unknown_error", "message": "An unknown error occurred."}
 
 _CODES = {"duplicate_error": "invalid_request_error", "conflict": "invalid_state_error"}
@@ -23,12 +26,19 @@ def answer(request: Request, body: Any) -> Response:
     """A result. The answer to a GET has an ETag, and is 304 without a body when the client has it already."""
     text = to_json(body)
     if request.method != "GET":
-        return Response(text, media_type=JSON)
+        return _sent(request, text, {})
     tag = f'W/"{len(text):x}-{hashlib.blake2b(text, digest_size=15).hexdigest()}"'
-    headers = {"etag": tag, "cache-control": "private, no-cache", "vary": "authorization"}
+    headers = {"etag": tag, "cache-control": "private, no-cache", "vary": "accept-encoding"}
     if _has(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
-    return Response(text, media_type=JSON, headers=headers)
+    return _sent(request, text, headers)
+
+
+def _sent(request: Request, text: bytes, headers: dict[str, str]) -> Response:
+    if len(text) < GZIP_FROM or "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(text, 200, headers, JSON)
+    packed = gzip.compress(text, GZIP_LEVEL, mtime=0)
+    return Response(packed, 200, {**headers, "content-encoding": "gzip", "vary": "accept-encoding"}, JSON)
 
 
 def _has(if_none_match: str, tag: str) -> bool:

@@ -87,6 +87,12 @@ def document(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = SCHEMES
     components["schemas"]["ScopeAnswer"] = _schema(ScopeAnswer)
     components["schemas"].update(ScopeAnswer.model_json_schema(ref_template=_REF)["$defs"])
+    # FastAPI's own validation has nothing to do: parameters and bodies are checked in Medusa's words.
+    for model in ("HTTPValidationError", "ValidationError"):
+        del components["schemas"][model]
+    for path in made["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
     made["paths"].update(_store())
     return made
 

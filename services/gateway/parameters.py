@@ -40,6 +40,9 @@ def _boolean_text(value: Any) -> Any:
 Integer = Annotated[Number, BeforeValidator(_number, json_schema_input_type=int)]
 
 
+_COUNT: dict[str, Any] = {"minimum": 0, "maximum": 1_000_000}
+
+
 class Loose(BaseModel):
     """Drops what it does not know."""
 
@@ -80,8 +83,8 @@ class Select(Loose):
 class Page(Select):
     """Which part of a list, in which order."""
 
-    offset: Integer = Field(default=0, description="How many rows to pass over")
-    limit: Integer = Field(default=20, description="How many rows at most")
+    offset: Integer = Field(default=0, description="How many rows to pass over", json_schema_extra=_COUNT)
+    limit: Integer = Field(default=20, description="How many rows at most", json_schema_extra=_COUNT)
     order: StrictStr = Field(
         default="", description="The field to order by, `-field` for descending", examples=["-created_at"]
     )

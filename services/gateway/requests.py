@@ -25,7 +25,7 @@ class TooLarge(KeyscopeError):
 
 def query(request: Request, model: type[Model]) -> Model:
     """The parameters. Raises InvalidData."""
-    return check(model, querystring.parse(request.url.query))
+    return check(model, querystring.parse(request.scope["query_string"].decode("latin-1")))
 
 
 async def body(request: Request, model: type[Model]) -> Model:
