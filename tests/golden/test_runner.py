@@ -2,14 +2,16 @@
 
 import copy
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.golden.runner.__main__ import main
 from tests.golden.runner.cases import OWN, Case
 from tests.golden.runner.differences import RULES
 from tests.golden.runner.judging import Verdict
@@ -124,22 +126,27 @@ def test_every_difference_stands_in_the_documentation() -> None:
     assert {rule.number for rule in RULES} - {0} <= documented
 
 
-def test_a_folder_is_played_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The runner as `make golden` calls it; the report is written where it runs: in the folder."""
+    command = [sys.executable, "-m", "tests.golden.runner", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_a_folder_is_played_and_reported(tmp_path: Path) -> None:
     good, bad = recorded("entity", 'entity: "sales_channels"'), recorded("entity", 'entity: "sales_channels"')
     bad["name"], bad["outcome"] = "bad", {"result": {"data": []}}
     (tmp_path / "entity.json").write_text(json.dumps({"cases": [good, bad]}))
     (tmp_path / "http_store.json").write_text(json.dumps({"cases": [{"op": "http"}]}))
-    monkeypatch.chdir(tmp_path)
-    assert main([str(tmp_path)]) == 1
-    output = capsys.readouterr().out
-    assert "entity · bad" in output
-    assert "http_store.json: not played" in output
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert "entity · bad" in done.stdout
+    assert "http_store.json: not played" in done.stdout
     written = json.loads((tmp_path / "golden-report.json").read_text())["entity"]
     assert {case["name"]: case["status"] for case in written} == {good["name"]: "same", "bad": "failing"}
 
 
-def test_a_folder_without_cases_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 2
-    assert str(tmp_path) in capsys.readouterr().err
+def test_a_folder_without_cases_is_told(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert str(tmp_path) in done.stderr
