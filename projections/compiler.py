@@ -45,6 +45,8 @@ class Plan:
     selection: Selection
     missing: Statement | None = None
     slow_for: int = field(default=0, compare=False)
+    label: str = ""
+    """What measures call it: the entity and the relations that are joined in."""
 
 
 def compile_query(shape: Shape) -> Plan:
@@ -53,8 +55,12 @@ def compile_query(shape: Shape) -> Plan:
     selection = select(entity, shape.fields)
     deleted = shape.with_deleted or asks_for_deleted(shape.filters)
     missing = _missing(entity, shape, Scope(Parameters(), deleted)) if shape.missing_of else None
+    relations = dict.fromkeys(field.partition(".")[0] for field in shape.fields if "." in field)
     return Plan(
-        _Compiler(Scope(Parameters(), deleted), shape.listings).answer(entity, selection, shape), selection, missing
+        _Compiler(Scope(Parameters(), deleted), shape.listings).answer(entity, selection, shape),
+        selection,
+        missing,
+        label="+".join((shape.table, *sorted(relations))),
     )
 
 

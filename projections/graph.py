@@ -23,12 +23,15 @@ class Plans:
     def __init__(self, size: int = MAX_PLANS) -> None:
         self._size = size
         self._plans: OrderedDict[Shape, Plan] = OrderedDict()
+        self.compiled = 0
+        """How many were not here when they were asked for."""
 
     def of(self, shape: Shape) -> Plan:
         """The plan for a shape. Raises InvalidData when there is none."""
         plan = self._plans.get(shape)
         if plan is None:
             plan = self._plans[shape] = compile_query(shape)
+            self.compiled += 1
             if len(self._plans) > self._size:
                 self._plans.popitem(last=False)
         else:

@@ -15,6 +15,13 @@ class Reply(NamedTuple):
 
     text: bytes
     error: KeyscopeError | None = None
+    repeated: bool = False
+    """It was carried out before, under the same command id."""
+
+    @property
+    def outcome(self) -> str:
+        """`done`, `repeated`, or the type of the error."""
+        return "repeated" if self.repeated else self.error.type if self.error else "done"
 
 
 @dataclass(frozen=True, slots=True)

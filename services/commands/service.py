@@ -9,6 +9,7 @@ import structlog
 from nats.aio.client import Client
 
 from events.subjects import Subjects
+from services.bus.measures import CHECKS, STORED, WAITING
 from services.bus.streams import ensure_stream, jobs_stream
 from services.commands.authenticate import Authenticator
 from services.commands.desk import Desk
@@ -18,7 +19,7 @@ from services.commands.preparing import Preparer
 from services.commands.requests import RequestDoor
 from services.commands.wake import WakeUp
 from services.commands.writer import Writer
-from services.store.application import open_when_reachable
+from services.store.application import open_when_reachable, store_problem
 
 HASHING_THREADS = 2
 
@@ -52,6 +53,10 @@ async def serve(
         desk = Desk(writer, preparer, Authenticator(opened, hashing))
         door = RequestDoor(client, subjects, desk, version("keyscope"))
         broker = job_broker(await connect("keyscope-jobs"), subjects, desk)
+        WAITING.read = lambda: writer.waiting
+        STORED.read = lambda: writer.position
+        CHECKS["event store"] = lambda: store_problem(opened)
+        CHECKS["commands"] = lambda: "the queue is full" if writer.full else None
         writer.start()
         await door.open()
         await broker.start()

@@ -8,13 +8,15 @@ A reply is sent only after the transaction is synced to disk. Where the process 
 
 import asyncio
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import structlog
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from events.errors import Conflict, KeyscopeError, Unavailable, UnexpectedState, error_in
+from services.bus.measures import BATCHES, COMMANDS, COMMITS, CONTENDED
 from services.bus.replies import failure, success
 from services.commands.cache import AggregateCache
 from services.commands.command import Command, Reply, Result
@@ -142,6 +144,7 @@ class Writer:
 
     def _carry_out(self, batch: list[Command]) -> None:
         """Run and answer a batch. One that meets another replica's change is redone alone, at last one by one."""
+        begun = perf_counter()
         try:
             answers = self._write_in_turn(batch)
         except (StaleRead, IntegrityError):
@@ -149,6 +152,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are answered
             answers = self._failed(batch, error)
         self._answer(answers)
+        _measure(answers, perf_counter() - begun)
 
     def _write_in_turn(self, batch: list[Command]) -> Answers:
         if not self._contended:
@@ -156,6 +160,7 @@ class Writer:
                 return self._write(batch)
             except (StaleRead, IntegrityError):
                 self._contended = CONTENDED_BATCHES
+                CONTENDED.add(1)
         self._contended -= 1
         with self._store.recorder.alone():
             self._catch_up(set())
@@ -288,6 +293,14 @@ class Writer:
         self._on_commit(position)
 
 
+def _measure(answers: Answers, seconds: float) -> None:
+    BATCHES.observe(len(answers))
+    COMMITS.observe(seconds)
+    outcomes = ((command.spec.name, reply.outcome) for command, reply in answers)
+    for labels, count in Counter(outcomes).items():
+        COMMANDS.add(count, *labels)
+
+
 class _Run:
     """One command carried out on a batch's work; its reply is known once positions are."""
 
@@ -334,4 +347,4 @@ def _settle(runs: Sequence[_Run], positions: Sequence[int], position: int) -> li
 
 def _repeated(text: bytes) -> Reply:
     """The reply to a command that was carried out before, with its error if it was refused."""
-    return Reply(text, error_in(text))
+    return Reply(text, error_in(text), repeated=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from events.errors import InvalidData, KeyscopeError, NotAllowed, Unavailable, U
 from projections import question, scope
 from projections.graph import Plans
 from projections.schema import VERSION
+from services.bus.measures import QUERIES
 from services.bus.replies import error_headers, failure
 from services.query.follower import Follower
 from services.query.progress import Progress
@@ -40,6 +42,11 @@ class Endpoints:
         self._plans = Plans()
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
+
+    @property
+    def compiled(self) -> int:
+        """How many queries had a shape that was new."""
+        return self._plans.compiled
 
     async def graph(self, request: Request) -> None:
         """`query.graph`."""
@@ -109,7 +116,9 @@ class Endpoints:
             raise NotAllowed(NO_KEY)
         if not isinstance(token, str):
             raise InvalidData("token: a text is needed", field="token")
+        begun = perf_counter()
         found = scope.of_token(self._readers.inline, token)
+        QUERIES.observe(perf_counter() - begun, "scope", "loop")
         if found is None or not found.valid_at(
             f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
         ):

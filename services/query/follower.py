@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from time import perf_counter
 
 import structlog
 from nats.aio.client import Client
@@ -25,6 +26,7 @@ from nats.js.errors import NotFoundError
 
 from events.subjects import EVENTS_STREAM, Subjects
 from projections.projector import MissingEvents, Projector, Published, position_of
+from services.bus.measures import APPLYING, PROJECTED
 from services.bus.wire import take
 
 BATCH = 5_000
@@ -144,7 +146,10 @@ class Follower:
         loop = asyncio.get_running_loop()
         while True:
             batch = await session.take()
+            begun = perf_counter()
             position = await loop.run_in_executor(self._writer, self._projector.apply, batch)
+            APPLYING.observe(perf_counter() - begun)
+            PROJECTED.add(len(batch))
             self.behind = session.pending + len(session.buffer)
             self._applied(position)
             if not self.behind:

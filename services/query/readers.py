@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 
 import apsw
 
@@ -19,6 +20,7 @@ from projections.compiler import Plan
 from projections.database import open_reader
 from projections.limits import INLINE_STEPS, STATEMENT_SECONDS
 from projections.question import Question
+from services.bus.measures import QUERIES
 
 THREADS = 2
 MAX_QUEUED = 256
@@ -55,13 +57,16 @@ class Readers:
         if plan.slow_for:
             plan.slow_for -= 1
             return None
+        begun = perf_counter()
         try:
-            return graph.answer(self.inline, question, plan)
+            answer = graph.answer(self.inline, question, plan)
         except apsw.InterruptError:
             plan.slow_for = SLOW_RUNS
             return None
         except apsw.TooBigError:
             raise self._too_big() from None
+        QUERIES.observe(perf_counter() - begun, plan.label, "loop")
+        return answer
 
     async def on_thread(self, question: Question, plan: Plan) -> bytes:
         """The answer, from a thread. Raises Unavailable when too many queries wait for one already."""
@@ -82,14 +87,17 @@ class Readers:
     def _answer(self, question: Question, plan: Plan) -> bytes:
         connection = self._connection()
         connection.set_progress_handler(_deadline(STATEMENT_SECONDS), 50 * _GRAIN)
+        begun = perf_counter()
         try:
-            return graph.answer(connection, question, plan)
+            answer = graph.answer(connection, question, plan)
         except apsw.InterruptError:
             raise InvalidData(
                 f"The query takes longer than {STATEMENT_SECONDS:g} s; filter by an id, or ask for fewer rows with take"
             ) from None
         except apsw.TooBigError:
             raise self._too_big() from None
+        QUERIES.observe(perf_counter() - begun, plan.label, "thread")
+        return answer
 
     def _too_big(self) -> InvalidData:
         return InvalidData(

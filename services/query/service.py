@@ -18,6 +18,7 @@ from events.replies import GraphReply, ScopeReply, StatusReply
 from events.subjects import QUEUE_GROUP, Subjects
 from projections.database import versioned
 from projections.projector import Projector
+from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
 from services.query.endpoints import Endpoints
 from services.query.follower import Follower
 from services.query.progress import Progress
@@ -28,6 +29,10 @@ VERSION = "1.0.0"
 """Of the contract that the endpoints keep."""
 
 DRAIN_SECONDS = 10.0
+
+
+MOST_BEHIND = 10_000
+"""Events that the read model may lack; a node further behind is not ready."""
 
 
 async def serve(
@@ -50,6 +55,7 @@ async def serve(
     follower = Follower(client, subjects, projector, progress.advance)
     readers = Readers(path, longest=client.max_payload)
     endpoints = Endpoints(progress, readers, follower)
+    _measured(progress, follower, endpoints)
     service = await _micro(client, endpoints)
     following = asyncio.create_task(follower.run())
     try:
@@ -120,3 +126,17 @@ async def _add(
             "response_schema": json.dumps(reply.model_json_schema()),
         },
     )
+
+
+def _measured(progress: Progress, follower: Follower, endpoints: Endpoints) -> None:
+    PROJECTION_POSITION.read = lambda: progress.position
+    PROJECTION_LAG.read = lambda: follower.behind
+    REFUSED.read = lambda: endpoints.refused
+    COMPILED.read = lambda: endpoints.compiled
+
+    def behind() -> str | None:
+        if follower.state == "following" and follower.behind <= MOST_BEHIND:
+            return None
+        return f"{follower.state}, {follower.behind} events behind"
+
+    CHECKS["read model"] = behind

@@ -16,6 +16,7 @@ from eventsourcing.persistence import PersistenceError
 from nats.errors import Error as NatsError
 
 from events.envelope import decode
+from services.bus.measures import RELAYED
 from services.relay.stream import End, EventStream, Fenced
 from services.store.application import Store
 
@@ -42,6 +43,8 @@ class Relay:
     stopping: asyncio.Event
     look_at: float = 0.0
     """When to look at the stream again."""
+    position: int = 0
+    """Where the stream ended last."""
     fenced: bool = False
     """Somebody else has just written to the stream."""
 
@@ -65,6 +68,10 @@ class Relay:
                 end = None
                 await asyncio.sleep(PAUSE_SECONDS)
 
+    def lag(self) -> int:
+        """Events in the store that the stream does not have. Asks the store."""
+        return max(0, self.store.recorder.position() - self.position)
+
     async def _follow(self, end: End | None) -> End:
         """Append what is stored after `end`, or wait to be woken. Returns where the stream ends then."""
         if self.fenced:
@@ -73,9 +80,12 @@ class Relay:
         if end is None or monotonic() >= self.look_at:
             await self._look(end)
             end = await self.stream.end()
+        self.position = end.position
         rows = await self._after(end.position)
         if rows:
             end = await self.stream.append(end, rows)
+            self.position = end.position
+            RELAYED.add(len(rows))
             if len(rows) > BUSY:
                 await asyncio.sleep(LINGER_SECONDS)
             return end

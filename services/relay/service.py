@@ -9,9 +9,13 @@ from nats.aio.msg import Msg
 
 from events.envelope import DEFAULT_SOURCE
 from events.subjects import Subjects
+from services.bus.measures import CHECKS, RELAY_LAG, RELAY_POSITION
 from services.relay.relay import Relay
 from services.relay.stream import EventStream
-from services.store.application import open_when_reachable
+from services.store.application import open_when_reachable, store_problem
+
+MOST_BEHIND = 10_000
+"""Events that the stream may lack; a relay further behind is not ready."""
 
 
 async def serve(
@@ -42,6 +46,10 @@ async def serve(
     await client.subscribe(subjects.wake, cb=woken)
     relay = Relay(opened, stream, wake, stopping)
     relaying = asyncio.create_task(relay.run())
+    RELAY_POSITION.read = lambda: relay.position
+    RELAY_LAG.read = relay.lag
+    CHECKS["event store"] = lambda: store_problem(opened)
+    CHECKS["relay"] = lambda: f"{lag} events behind" if (lag := relay.lag()) > MOST_BEHIND else None
     listening = asyncio.create_task(opened.recorder.follow(wake.set))
     stop = asyncio.create_task(stopping.wait())
     ready()

@@ -9,6 +9,7 @@ import structlog
 import uvloop
 
 from services.runtime.failures import Failure, explain
+from services.runtime.health import Health, served
 from services.runtime.memory import settle
 from services.runtime.settings import Settings
 from services.runtime.wiring import SERVICES, Context
@@ -54,6 +55,7 @@ class _Host:
         self._parent = parent
         self._waiting = set(names)
         self._stopping = asyncio.Event()
+        self._health = Health(settings)
 
     async def run(self) -> None:
         """Serve until it ends. No service is cancelled: connecting to NATS is not proof against that (nats-py 2.16)."""
@@ -70,10 +72,13 @@ class _Host:
                 lost.set_exception(error)
 
         context = Context(self._settings, self._stopping, lose)
-        services = [asyncio.create_task(self._serve(name, context), name=name) for name in self._names]
-        await asyncio.wait((lost, *services), return_when=asyncio.FIRST_COMPLETED)
-        self._stop(self._settings.drain_seconds)
-        await asyncio.wait(services)
+        with served(self._health, self._settings):
+            beating = asyncio.create_task(self._health.beat())
+            services = [asyncio.create_task(self._serve(name, context), name=name) for name in self._names]
+            await asyncio.wait((lost, *services), return_when=asyncio.FIRST_COMPLETED)
+            self._stop(self._settings.drain_seconds)
+            await asyncio.wait(services)
+            beating.cancel()
         for ended in (*services, lost):
             if ended.done():
                 ended.result()
@@ -97,11 +102,13 @@ class _Host:
         log.debug("ready", service=name)
         self._waiting.discard(name)
         if not self._waiting:
+            self._health.serving = True
             self._ready()
 
     def _stop(self, drain_seconds: int) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
+            self._health.serving = False
             signal.alarm(drain_seconds)
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 

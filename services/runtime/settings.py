@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     http_trusted_proxies: str = Field(
         default="127.0.0.1", description="Whose X-Forwarded-For is believed: addresses, networks, or `*`"
     )
+    metrics_host: str = Field(default="127.0.0.1", description="Where /metrics, /healthz and /readyz are served")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Their port; empty: they are not served. The processes of `keyscope up` take this one and the next",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="console for people, json for machines"
     )

@@ -13,8 +13,10 @@ from services.runtime.programs import Command, Services
 from services.runtime.settings import Settings
 from services.runtime.supervisor import Supervisor
 
-LAYOUT = {"commands": ("commands",), "reads": ("relay", "query"), "http": ("gateway",)}
+CORE = {"commands": ("commands",), "reads": ("relay", "query")}
 """Which services share a process: the relay waits most of its time, so it rides along with the reads."""
+GATEWAY = {"http": ("gateway",)}
+"""Stopped before the others, so that requests that have begun find them still there."""
 
 
 def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequence[str] = ()) -> int:
@@ -44,14 +46,25 @@ def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequen
         gc.collect()
         gc.freeze()
         life = os.pipe()
-        layout = {name: services for name, services in LAYOUT.items() if settings.http or name != "http"}
-        supervisor.start(*(Services(name, services, settings, life) for name, services in layout.items()))
+        number = 0
+        for stage in (CORE, GATEWAY) if settings.http else (CORE,):
+            programs = []
+            for name, services in stage.items():
+                programs.append(Services(name, services, _with_port(settings, number), life))
+                number += 1
+            supervisor.start(*programs)
         if not supervisor.wait_ready():
             return Exit.DONE
         ready(settings)
         if command:
             supervisor.start(Command(command, settings))
         return supervisor.watch()
+
+
+def _with_port(settings: Settings, number: int) -> Settings:
+    """Each process has its metrics on a port of its own."""
+    port = settings.metrics_port
+    return settings.model_copy(update={"metrics_port": port + number}) if port else settings
 
 
 def _nats_server(settings: Settings, lock: int) -> NatsServer:

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 
 from events.subjects import Subjects
 from projections.database import versioned
+from services.bus.measures import CHECKS
 from services.commands import service as commands
 from services.query import service as query
 from services.relay import service as relay
@@ -77,6 +78,7 @@ class Context:
             closed_cb=on_close,
         )
         connected = True
+        CHECKS[f"broker ({name})"] = lambda: None if client.is_connected else "not connected"
         return client
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from eventsourcing.application import AggregateNotFoundError, Repository
-from eventsourcing.persistence import EventStore, OperationalError
+from eventsourcing.persistence import EventStore, OperationalError, PersistenceError
 
 from services.domain.aggregate import Aggregate
 from services.domain.api_key import ApiKey
@@ -105,6 +105,15 @@ async def open_when_reachable(url: str, stopping: asyncio.Event) -> Store | None
             log.warning("the event store cannot be reached; trying again", error=str(error).strip())
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+    return None
+
+
+def store_problem(store: Store) -> str | None:
+    """Why the event store cannot be read just now; None when it can."""
+    try:
+        store.recorder.position()
+    except PersistenceError as error:
+        return str(error).strip() or type(error).__name__
     return None
 
 
