@@ -1,6 +1,7 @@
 """What publishable tokens stand for, answered from this process' own memory and kept exact by the stream of events.
 
-A token is loaded on demand: the read model is asked, from the position on that the feed has reached. From then on link
+A token is loaded on demand: the read model is asked, from the position on that the feed has reached (with the first
+token the feed begins). From then on link
 events change the entry, and a key's end removes it, within the time that an event takes to arrive. Whether the feed is
 alive is known by its heartbeats: when it has been silent for `stale_after` seconds, nothing is answered from memory.
 """
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from keyscope.connection import Connection
-from keyscope.errors import InvalidData, KeyscopeError
+from keyscope.errors import InvalidData, KeyscopeError, Timeout, Unavailable
 from keyscope.event import Event
 from keyscope.feed import Feed
 from keyscope.query import Query
@@ -79,6 +80,8 @@ class Storefront:
         self._loading: dict[str, asyncio.Task[PublishableKeyContext]] = {}
         self._touched: dict[str, int] = {}
         self._touched_all = 0
+        self._following = False
+        self._beginning = asyncio.Lock()
         self._stream = Stream(connection)
         self._feed = Feed(
             connection.nc,
@@ -126,8 +129,7 @@ class Storefront:
         return len(self._entries)
 
     async def start(self) -> None:
-        """Begin to follow the events. Raises Unavailable."""
-        await self._feed.start(await self._stream.find("now"))
+        """Be there for the connection to be told when it is cut. The events are followed from the first `load` on."""
         self._connection.sources.add(self)
 
     async def close(self) -> None:
@@ -135,6 +137,17 @@ class Storefront:
         self.end(None)
         self._connection.sources.discard(self)
         await self._feed.stop()
+
+    async def _follow(self) -> bool:
+        """Whether the events are followed. They are not until there is something to keep right: that costs a share."""
+        async with self._beginning:
+            if not self._following:
+                try:
+                    await self._feed.start(await self._stream.find("now"))
+                except (Unavailable, Timeout):
+                    return False
+                self._following = True
+        return True
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,6 +168,9 @@ class Storefront:
         self._tokens.clear()
 
     async def _load(self, token: str) -> PublishableKeyContext:
+        if not await self._follow():
+            scope = await self._query.scope(token, position=self._connection.position)
+            return PublishableKeyContext(token, tuple(sorted(scope["sales_channel_ids"])))
         left = ATTEMPTS
         while True:
             left -= 1
