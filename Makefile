@@ -27,8 +27,8 @@ golden: .venv/dev  ## play recorded cases of Medusa, of the folder GOLDEN=… or
 chaos: .venv/dev  ## break everything, ROUNDS=… times (20), and prove that nothing is lost or repeated; SEED=… plays it again
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/server  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each
-	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS))
+bench: .venv/server  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each; PEER=medusa
+	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER))
 
 bench-large: .venv/server  ## measure growth up to a million keys: some twenty minutes, 10 GB in the temporary folder
 	@$(BIN)/python -m benchmarks --large $(if $(SECONDS),--seconds $(SECONDS))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import plots, results
+from benchmarks import peer, plots, results
 from benchmarks.suite import Suite
 
 
@@ -12,7 +12,10 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="the million keys, instead of the usual rows")
     parser.add_argument("--seconds", type=float, default=1.5, help="how long a row is measured")
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows; nothing is written")
+    parser.add_argument("--peer", choices=["medusa"], help="measure Medusa too, on this machine, before Keyscope")
     chosen = parser.parse_args()
+    if chosen.peer:
+        peer.measure(chosen.seconds)
     suite = Suite(chosen.seconds, chosen.only)
     (suite.large if chosen.large else suite.small)()
     if not chosen.only:
@@ -20,6 +23,8 @@ def main() -> None:
         results.write(merged, suite.peers)
         plots.write(results.FOLDER, merged)
         print(f"written: {results.FOLDER}")
+    if chosen.peer:
+        print(peer.ratios(suite.rows))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A row or fact that this run did not measure keeps its last measured value, with 
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,13 @@ from benchmarks.rows import FACT_LIMITS, ORDER, PEERS, TARGETS, TITLES
 
 FOLDER = Path(__file__).parent / "results"
 LATEST = FOLDER / "latest.json"
-MEDUSA = Path(__file__).parent / "peers" / "medusa" / "results.json"
+PEER = Path(__file__).parent / "peers" / "medusa"
+MEDUSA = (FOLDER / "medusa" / "results.json", PEER / "results.json")
+"""A measurement on this very machine, if there is one; else the one that comes along."""
 PERCENTILE_FIELDS = {"p50_ms": "50", "p95_ms": "95", "p99_ms": "99", "p999_ms": "99.9"}
+
+ALMOST_ALL = 0.9
+"""The share of a core from which on it counts as saturated."""
 
 Row = dict[str, Any]
 
@@ -32,14 +38,24 @@ def row(name: str, measured: Mapping[str, Any], peers: "Peers", **more: Any) -> 
     made |= dict(measured) | more
     if name in TARGETS:
         made |= {"target": str(TARGETS[name]), "met": TARGETS[name].met_by(made)}
-    return made | peers.beside(name, made)
+    return made | {"saturated": _saturated(made)} | peers.beside(name, made)
+
+
+def _saturated(made: Row) -> str:
+    """What has no time left: all cores, or one process on its one thread; nothing when they wait, for the disk say."""
+    calls = made.get("calls", made.get("events", 0)) / made["seconds"]
+    busy = {name: us * calls / 1e6 for name, us in made["cpu_us_per_call"].items()}
+    if sum(busy.values()) + made.get("elsewhere", 0) >= ALMOST_ALL * len(os.sched_getaffinity(0)):
+        return "all cores"
+    name = max(busy, key=busy.__getitem__)
+    return name if busy[name] >= ALMOST_ALL else ""
 
 
 class Peers:
     """Medusa's figures for the same work."""
 
-    def __init__(self, file: Path = MEDUSA) -> None:
-        kept = json.loads(file.read_text())
+    def __init__(self) -> None:
+        kept = json.loads(next(file for file in MEDUSA if file.exists()).read_text())
         self._all = [each for each in kept["results"] if each["via"] == "in-process"]
         self.machine: dict[str, Any] = kept["machine"]
 
@@ -97,7 +113,7 @@ def write(results: Mapping[str, Any], peers: Peers) -> None:
 
 COLUMNS = (
     "row", "rate /s", "target", "met", "times Medusa", "p50 ms", "p95", "p99", "p99.9",
-    "CPU µs per call: nats", "commands", "reads", "load", "memory MB", "elsewhere", "measured",
+    "CPU µs per call: nats", "commands", "reads", "http", "load", "saturated", "memory MB", "elsewhere", "measured",
 )  # fmt: skip
 
 
@@ -106,7 +122,7 @@ def markdown(results: Mapping[str, Any], peers: Peers) -> str:
     facts = results["facts"]
     limited = sorted((name for name, value in facts.items() if not isinstance(value, dict)), key=_limited_first)
     lines = ["# Keyscope, measured", "", *_circumstances(facts, peers), ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---|---|" + "---:|" * (len(COLUMNS) - 5) + "---|"]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---|---|" + "---:|" * 10 + "---|---:|---:|---|"]
     lines += [_line(each) for each in results["rows"]]
     lines += ["", "| fact | value | limit | measured |", "|---|---:|---:|---|"]
     for name in limited:
@@ -143,7 +159,8 @@ def _line(each: Row) -> str:
         {True: "yes", False: "**no**", None: ""}[each.get("met")],
         _number(each.get("times_medusa")),
         *(_number(each.get(field)) for field in PERCENTILE_FIELDS),
-        *(_number(cpu.get(name)) for name in ("nats-server", "commands", "reads", "load")),
+        *(_number(cpu.get(name)) for name in ("nats-server", "commands", "reads", "http", "load")),
+        each.get("saturated", ""),
         _number(sum(mb for name, mb in each.get("memory_mb", {}).items() if name != "load")),
         _number(each.get("elsewhere")),
         each["measured"],

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks import procfs
-from services.runtime.up import LAYOUT
+from services.runtime.up import CORE, GATEWAY
 
 PATIENCE = 600.0
 """Seconds that a start may take: it may have to build a read model of millions of events."""
@@ -58,7 +58,7 @@ class Server:
 
     def processes(self) -> procfs.Groups:
         """Its processes by what they do, in the order in which the supervisor starts them."""
-        names = ["nats-server", *LAYOUT]
+        names = ["nats-server", *CORE, *GATEWAY]
         children = procfs.children(self._process.pid)
         return {"supervisor": [self._process.pid]} | {name: [pid] for name, pid in zip(names, children, strict=False)}
 

@@ -7,6 +7,7 @@ The load generator shares the machine's cores with the service, so what it uses 
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,9 +54,11 @@ class Wire(asyncio.Protocol):
             self._transport.write(b"".join(self._out))
             self._out.clear()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connection."""
         self._transport.close()
+        with suppress(OSError):
+            await self.lost
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -156,14 +159,15 @@ async def ask(url: str, requests: Iterator[Request], at_once: int = 1) -> list[d
             done.set_result(None)
 
     wire = await connect(url, on_reply)
-    for _ in range(at_once):
-        next_one()
-    wire.flush()
-    if under_way:
-        await asyncio.wait((done, wire.lost), return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
-            wire.lost.result()
-        done.result()
-    wire.close()
-    wire.lost.add_done_callback(lambda lost: lost.exception())
+    try:
+        for _ in range(at_once):
+            next_one()
+        wire.flush()
+        if under_way:
+            await asyncio.wait((done, wire.lost), return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                wire.lost.result()
+            done.result()
+    finally:
+        await wire.close()
     return [replies[slot] for slot in sorted(replies)]
