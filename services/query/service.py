@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,13 @@ async def _add(
         name=name,
         subject=subjects.query(name),
         handler=handler,
-        metadata={
-            "request_schema": json.dumps(request.model_json_schema()),
-            "response_schema": json.dumps(reply.model_json_schema()),
-        },
+        metadata={"request_schema": _schema(request), "response_schema": _schema(reply)},
     )
+
+
+@cache
+def _schema(model: type[BaseModel]) -> str:
+    return json.dumps(model.model_json_schema())
 
 
 def _measured(progress: Progress, follower: Follower, endpoints: Endpoints) -> None:
