@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from keyscope.cli import care, channels, demo, events, graph, importing, keys, links, server, status
+from keyscope.cli import care, channels, demo, events, graph, importing, keys, links, migrate, server, status
 from keyscope.cli.session import Session
 
 app = typer.Typer(
@@ -52,3 +52,4 @@ app.command()(demo.demo)
 app.add_typer(importing.app, name="import")
 server.register(app)
 care.register(app)
+migrate.register(app)

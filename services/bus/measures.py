@@ -1,7 +1,7 @@
 """Every measure that the services take, by name. What it means stands here, and in docs/reference/metrics.md.
 
-Plain numbers, so that taking one costs next to nothing: a batch or a query is measured once, in well under 1 µs. Whoever
-wants to see them asks the process over HTTP (services.runtime.health), and only then are they made into text.
+Plain numbers, so that taking one costs next to nothing: a batch or a query is measured once, in well under 1 µs. They
+are made into text only when somebody asks the process for them over HTTP (services.runtime.health).
 """
 
 from bisect import bisect_left

@@ -34,7 +34,8 @@ class Fire:
     They share the channels, and now and then all of them want the same id, which only one may get.
     """
 
-    def __init__(self, *, clients: int = 8, keys: int = 3, channels: int = 12) -> None:
+    def __init__(self, *, clients: int = 8, keys: int = 3, channels: int = 12, **options: Any) -> None:
+        """`options`: how to connect to NATS."""
         self.expected: set[Pair] = set()
         self.commands = 0
         self.queries = 0
@@ -43,10 +44,11 @@ class Fire:
         self.slowest = 0.0
         self._clients, self._keys, self._channels = clients, keys, channels
         self._stopping = False
+        self.options = options
 
     async def run(self, urls: list[str], while_it_burns: Callable[[], Any]) -> None:
         """Burn until `while_it_burns`, an async function, has returned. Raises what any client is told."""
-        async with await keyscope.connect(urls, actor="fire", timeout=30) as ks:
+        async with await keyscope.connect(urls, actor="fire", timeout=30, **self.options) as ks:
             channels = [f"sc_{n}" for n in range(self._channels)]
             for id in channels:
                 await ks.command("sales_channel.create", {"id": id, "name": id})
@@ -58,7 +60,7 @@ class Fire:
 
     async def _client(self, urls: list[str], number: int, channels: list[str]) -> None:
         chance = random.Random(number)
-        async with await keyscope.connect(urls, actor=f"client {number}", timeout=30) as ks:
+        async with await keyscope.connect(urls, actor=f"client {number}", timeout=30, **self.options) as ks:
             keys = [f"apk_{number}_{n}" for n in range(self._keys)]
             for id in keys:
                 await self._do(ks, "api_key.create", {"id": id, "title": id, "type": "publishable"})
@@ -113,14 +115,14 @@ async def verify(fire: Fire, store_url: str, nats_urls: list[str], read_models: 
     assert linked == fire.expected
     assert set(fire.taken.values()) == {1}
     stored = [(row[0], event.id) for row, event in zip(rows, events, strict=True)]
-    assert await _in_stream(nats_urls, len(rows)) == stored
+    assert await _in_stream(nats_urls, len(rows), fire.options) == stored
     digests = [await _digest(versioned(path), positions[-1]) for path in read_models]
     assert digests == digests[:1] * len(read_models)
     assert {tuple(row[:2]) for row in digests[0]["link"] if row[-1] is None} == fire.expected
 
 
-async def _in_stream(urls: list[str], count: int) -> list[tuple[int, str]]:
-    client = await nats.connect(urls)
+async def _in_stream(urls: list[str], count: int, options: Any) -> list[tuple[int, str]]:
+    client = await nats.connect(urls, **options)
     js = client.jetstream(timeout=20)
     async with asyncio.timeout(60):
         while (await js.stream_info("KEYSCOPE_EVENTS")).state.messages < count:

@@ -192,3 +192,16 @@ def test_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "events.db").write_bytes(b"this is no database" * 1000)
     with pytest.raises((sqlite3.DatabaseError, Exception), match="not a database"):
         open_store(f"sqlite:///{tmp_path / 'events.db'}")
+
+
+def test_the_log_has_its_length_from_the_start_and_nothing_else_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    store = open_store(f"sqlite:///{path}")
+    try:
+        assert path.with_name("events.db-wal").stat().st_size > 12_000_000
+        assert path.stat().st_size < 200_000
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'stretch'").fetchone() == (0,)
+        connection.close()
+    finally:
+        store.close()

@@ -1,0 +1,44 @@
+"""The command that moves an event store to PostgreSQL. It needs keyscope[server]."""
+
+from typing import Annotated
+
+import typer
+
+from keyscope.cli.server import fail, needs_the_server
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(migrate_store)
+
+
+def migrate_store(
+    source: Annotated[str, typer.Argument(help="The event store there is, sqlite:///path/to/events.db.")],
+    target: Annotated[str, typer.Argument(help="Where it goes, postgresql://user:password@host/database.")],
+) -> None:
+    """Copy an event store from SQLite to PostgreSQL, every event under the same position, and compare the two.
+
+    Stop the services first. Broken off, start it again: it goes on where it was. Read models and the stream need
+    nothing: they go on, too. Exit codes are those of `keyscope up`, and 65 when the two cannot be made one.
+    """
+    needs_the_server()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from services.runtime.failures import Failure
+    from services.runtime.moving import move, shown
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("opening", total=None)
+        try:
+            digests = move(
+                source,
+                target,
+                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            )
+        except Failure as failure:
+            fail(failure)
+    for name, digest in digests.items():
+        typer.echo(f"{name:<14} {digest}")
+    typer.echo(f"the event store is at {shown(target)} now: name it in KEYSCOPE_EVENT_STORE")

@@ -1,0 +1,123 @@
+"""Moving from SQLite to PostgreSQL: everything, under the same positions, broken off and resumed."""
+
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from subprocess import run
+
+import psycopg
+import pytest
+
+from events.sales_channel import SalesChannelCreated
+from services.store import migrate as module
+from services.store.application import open_store
+from services.store.commit import Outcome, Sweep
+from services.store.migrate import Refused, migrate
+from tests.store.test_store import T, channel, commit, recorded
+from tests.support.postgres import Postgres
+
+EVENTS = 350
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> str:
+    """A store with something in every table."""
+    url = f"sqlite:///{tmp_path / 'events.db'}"
+    with closing(open_store(url)) as store:
+        for start in range(0, EVENTS, 50):
+            ids = [f"sc_{n}é" for n in range(start, start + 50)]
+            store.write(
+                commit(
+                    *(recorded(1, channel(id)) for id in ids),
+                    known=start,
+                    outcomes=[Outcome(f"cmd-{id}", b'{"data":"%d"}' % len(id) * 60) for id in ids],
+                    tokens=[(f"pk_{id}", id) for id in ids],
+                    new_sweeps=[Sweep(f"sc_{start}", "dismiss", T, "{}", "apk_5")],
+                )
+            )
+        first = store.recorder.next_sweep()
+        assert first is not None
+        store.write(commit(known=EVENTS, done_sweeps=[first.id]))
+    return url
+
+
+def same(old: str, new: str) -> None:
+    with closing(open_store(old)) as one, closing(open_store(new)) as two:
+        assert two.recorder.notifications(0, 1_000) == one.recorder.notifications(0, 1_000)
+        assert two.recorder.position() == EVENTS
+        ids = [f"cmd-sc_{n}é" for n in range(EVENTS)]
+        assert two.recorder.outcomes(ids) == one.recorder.outcomes(ids)
+        assert two.recorder.api_key_of("pk_sc_7é") == "sc_7é"
+        assert two.recorder.next_sweep() == one.recorder.next_sweep()
+        found = two.load("sc_349é")
+        assert found is not None
+        assert found.version == 1
+        # and it goes on from there
+        event = SalesChannelCreated(id="n", name="n", description=None, is_disabled=False, metadata=None, created_at=T)
+        after = commit(recorded(1, event), known=EVENTS, new_sweeps=[Sweep("sc_1", "restore", T, "{}")])
+        assert two.write(after).positions == range(EVENTS + 1, EVENTS + 2)
+
+
+def test_everything_is_there_under_the_same_positions(old: str, postgres: Postgres) -> None:
+    told: list[tuple[int, int]] = []
+    new = postgres.store()
+    digests = migrate(old, new, lambda _, done, total: told.append((done, total)))
+    assert set(digests) == {"stored_events", "commands", "tokens", "sweeps"}
+    assert told[-1][0] == told[-1][1]
+    same(old, new)
+
+
+def test_broken_off_and_started_again(old: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 40)
+    new = postgres.store()
+
+    class Pulled(Exception):
+        """The plug."""
+
+    for after in (2, 5, 12, 20, 27):
+        left = itertools.count(after, -1)
+
+        def pull(*_: object, left: Iterator[int] = left) -> None:
+            if not next(left):
+                raise Pulled
+
+        with pytest.raises(Pulled):
+            migrate(old, new, pull)
+    migrate(old, new, lambda *_: None)
+    same(old, new)
+
+
+def test_a_store_of_somebody_else_is_not_touched(old: str, postgres: Postgres) -> None:
+    new = postgres.store()
+    with closing(open_store(new)) as store:
+        store.write(commit(recorded(1, channel("other"))))
+    with pytest.raises(Refused, match="not the same in both"):
+        migrate(old, new, lambda *_: None)
+    with closing(open_store(new)) as store:
+        for n in range(500):
+            store.write(commit(recorded(1, channel(f"other{n}")), known=n))
+    with pytest.raises(Refused, match="not those of the source"):
+        migrate(old, new, lambda *_: None)
+
+
+def test_a_source_that_is_not_there(tmp_path: Path, postgres: Postgres) -> None:
+    with pytest.raises(Refused, match="no event store at"):
+        migrate(f"sqlite:///{tmp_path / 'nothing.db'}", postgres.store(), lambda *_: None)
+    assert not (tmp_path / "nothing.db").exists()
+
+
+def test_the_command(old: str, postgres: Postgres) -> None:
+    command = [sys.executable, "-m", "keyscope", "migrate-store", old]
+    new = postgres.store()
+    done = run([*command, new], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "name it in KEYSCOPE_EVENT_STORE" in done.stdout
+    same(old, new)
+    wrong = run([*command, "postgresql://u:hidden@127.0.0.1:1/x"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 69
+    assert "hidden" not in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    with psycopg.connect(postgres.url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
