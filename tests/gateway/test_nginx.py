@@ -5,7 +5,6 @@ CI installs Debian's nginx-light; elsewhere the test runs when nginx is there.
 
 import asyncio
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,34 +32,39 @@ async def shop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-@asynccontextmanager
-async def nginx(running: Gateway, folder: Path) -> AsyncIterator[str]:
-    """An nginx with that configuration, in front of a shop: its URL."""
-    server = await asyncio.start_server(shop, "127.0.0.1", 0)
-    port, shop_port = free_port(), server.sockets[0].getsockname()[1]
-    text = CONFIGURATION.read_text().replace("127.0.0.1:9000", running.url.removeprefix("http://"))
+def configuration(gateway_url: str, shop_port: int, port: int, folder: Path) -> Path:
+    """The file, with the addresses of this test, and nothing outside of its folder."""
+    text = CONFIGURATION.read_text().replace("127.0.0.1:9000", gateway_url.removeprefix("http://"))
     text = text.replace("127.0.0.1:8000", f"127.0.0.1:{shop_port}").replace("listen 8080", f"listen 127.0.0.1:{port}")
-    paths = "".join(
-        f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in names)
     file = folder / "nginx.conf"
     file.write_text(
         f"daemon off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\nevents {{}}\n"
         f"http {{\naccess_log off;\n{paths}{text}}}\n"
     )
-    process = subprocess.Popen(["nginx", "-c", file, "-e", folder / "error.log"])
+    return file
+
+
+@asynccontextmanager
+async def nginx(running: Gateway, folder: Path) -> AsyncIterator[str]:
+    """An nginx with that configuration, in front of a shop: its URL."""
+    server = await asyncio.start_server(shop, "127.0.0.1", 0)
+    port, shop_port = free_port(), server.sockets[0].getsockname()[1]
+    file = configuration(running.url, shop_port, port, folder)
+    process = await asyncio.create_subprocess_exec("nginx", "-c", file, "-e", folder / "error.log")
     try:
         await _listens(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait()
+        await process.wait()
         server.close()
 
 
-async def _listens(port: int, process: subprocess.Popen[bytes]) -> None:
+async def _listens(port: int, process: asyncio.subprocess.Process) -> None:
     for _ in range(500):
-        assert process.poll() is None
+        assert process.returncode is None
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except ConnectionRefusedError:
