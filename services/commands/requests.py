@@ -19,6 +19,7 @@ from nats.micro.service import EndpointConfig, EndpointStats, Service, ServiceCo
 
 from events.commands import COMMANDS
 from events.subjects import QUEUE_GROUP, Subjects
+from services.bus.leaving import leave
 from services.bus.replies import error_headers
 from services.commands.command import Reply
 from services.commands.desk import Desk
@@ -76,7 +77,7 @@ class RequestDoor:
     async def close(self) -> None:
         """Receive no more, send what is owed. The writer must be running until then."""
         if self._service is not None:
-            await self._service.stop()
+            await leave(self._service)
         if self._unanswered:
             self._all_answered.clear()
             await self._all_answered.wait()

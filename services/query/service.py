@@ -19,6 +19,7 @@ from events.replies import GraphReply, ScopeReply, StatusReply
 from events.subjects import QUEUE_GROUP, Subjects
 from projections.database import versioned
 from projections.projector import Projector
+from services.bus.leaving import leave
 from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
 from services.query.endpoints import Endpoints
 from services.query.follower import Follower
@@ -82,7 +83,7 @@ async def _leave(client: Client, service: Service, endpoints: Endpoints) -> None
     """Takes no more requests, and answers those it has; a server that is gone cannot be told either."""
     with suppress(NatsError, TimeoutError, OSError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            await service.stop()
+            await leave(service)
             await endpoints.drained()
             await client.flush()
 

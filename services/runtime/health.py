@@ -35,9 +35,10 @@ class Health:
         self.serving = False
         """All services serve, and none is asked to stop."""
 
-    async def beat(self) -> None:
-        """Show that the event loop turns, until cancelled."""
+    async def beat(self, beaten: Callable[[], None]) -> None:
+        """Show that the event loop turns, and call `beaten`, until cancelled."""
         while True:
+            beaten()
             self._beat_at = time.monotonic()
             await asyncio.sleep(BEAT_SECONDS)
 

@@ -11,6 +11,7 @@ import uvloop
 from services.runtime.failures import Failure, explain
 from services.runtime.health import Health, served
 from services.runtime.memory import settle
+from services.runtime.notify import notify
 from services.runtime.settings import Settings
 from services.runtime.wiring import SERVICES, Context
 
@@ -73,7 +74,7 @@ class _Host:
 
         context = Context(self._settings, self._stopping, lose)
         with served(self._health, self._settings):
-            beating = asyncio.create_task(self._health.beat())
+            beating = asyncio.create_task(self._health.beat(lambda: self._notify("WATCHDOG=1")))
             services = [asyncio.create_task(self._serve(name, context), name=name) for name in self._names]
             await asyncio.wait((lost, *services), return_when=asyncio.FIRST_COMPLETED)
             self._stop(self._settings.drain_seconds)
@@ -103,14 +104,21 @@ class _Host:
         self._waiting.discard(name)
         if not self._waiting:
             self._health.serving = True
+            self._notify("READY=1")
             self._ready()
 
     def _stop(self, drain_seconds: int) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
             self._health.serving = False
+            self._notify("STOPPING=1")
             signal.alarm(drain_seconds)
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+    def _notify(self, state: str) -> None:
+        """Tell systemd, unless the supervisor does."""
+        if self._parent is None:
+            notify(state)
 
     def _orphaned(self, parent: Parent) -> None:
         asyncio.get_running_loop().remove_reader(parent.life)

@@ -9,6 +9,7 @@ from services.runtime.broker import NatsServer
 from services.runtime.failures import Exit
 from services.runtime.listening import listen
 from services.runtime.locks import hold
+from services.runtime.notify import notify
 from services.runtime.programs import Command, Services
 from services.runtime.settings import Settings
 from services.runtime.supervisor import Supervisor
@@ -55,6 +56,8 @@ def up(settings: Settings, *, ready: Callable[[Settings], None], command: Sequen
             supervisor.start(*programs)
         if not supervisor.wait_ready():
             return Exit.DONE
+        notify("READY=1")
+        stack.callback(notify, "STOPPING=1")
         ready(settings)
         if command:
             supervisor.start(Command(command, settings))

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nats
 import structlog
-from nats.aio.client import Client
 
 from events.subjects import Subjects
 from projections.database import versioned
+from services.bus.client import Client
 from services.bus.measures import CHECKS
 from services.commands import service as commands
 from services.query import service as query
@@ -66,12 +65,13 @@ class Context:
             if connected and not self.stopping.is_set():
                 self.lost(ConnectionError(f"the connection {name} was closed by NATS"))
 
-        client = await nats.connect(
+        client = Client()
+        await client.connect(
             servers=settings.nats_servers,
             name=name,
             **options(settings),
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type] # seconds; its type is too narrow
             error_cb=on_error,
             disconnected_cb=on_disconnect,
             reconnected_cb=on_reconnect,

@@ -1,0 +1,19 @@
+"""nats-py's client, with a flush that what was sent before it cannot be overtaken by."""
+
+from nats.aio.client import DEFAULT_FLUSH_TIMEOUT
+from nats.aio.client import Client as Plain
+
+
+class Client(Plain):
+    """Draining a subscription loses no request.
+
+    nats-py (2.16) writes the PING of a flush at once, past commands that still wait to be written, such as the UNSUB of
+    a drain. Then the PONG comes before the server has read the UNSUB, the subscription is thrown away, and requests
+    that are still sent to it are dropped without an answer.
+    """
+
+    async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
+        """Everything sent so far has reached the server. Raises what nats-py's raises."""
+        if self.is_connected:
+            await self._flush_pending(force_flush=True)
+        await super().flush(timeout)
