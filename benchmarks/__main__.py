@@ -16,15 +16,18 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.peer:
         peer.measure(chosen.seconds)
-    suite = Suite(chosen.seconds, chosen.only)
+    suite = Suite(chosen.seconds, chosen.only, save=None if chosen.only else save)
     (suite.large if chosen.large else suite.small)()
-    if not chosen.only:
-        merged = results.merged(suite.rows, suite.facts, sweeps=suite.sweeps, growth=suite.growth)
-        results.write(merged, suite.peers)
-        plots.write(results.FOLDER, merged)
-        print(f"written: {results.FOLDER}")
     if chosen.peer:
         print(peer.ratios(suite.rows))
+
+
+def save(suite: Suite) -> None:
+    """Write what has been measured, over what was there before."""
+    merged = results.merged(suite.rows, suite.facts, sweeps=suite.sweeps, growth=suite.growth)
+    results.write(merged, suite.peers)
+    plots.write(results.FOLDER, merged)
+    print(f"written: {results.FOLDER}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The load generator: a process of its own, `python -m benchmarks.load`, a specification on stdin, a result on stdout.
 
 A closed loop: each of `concurrency` slots asks again as soon as it has its answer. After the warm-up everything is
-counted for `seconds`: latencies, and the CPU time of each process.
+counted for `seconds`, or until the first answer if that is later: latencies, and the CPU time of each process.
 """
 
 import asyncio
@@ -106,6 +106,7 @@ class Run:
         self._first_error = ""
         self._counting = False
         self._sending = True
+        self._answered = asyncio.Event()
         self._drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def measure(self) -> Measured:
@@ -120,6 +121,8 @@ class Run:
         meter = Meter(spec.pids)
         self._counting = True
         await asyncio.sleep(spec.seconds)
+        async with asyncio.timeout(PATIENCE):
+            await self._answered.wait()
         self._counting = self._sending = False
         measured = meter.stop(len(self._latencies), self._latencies, self._workload.items)
         measured.reply_bytes = self._bytes // measured.calls
@@ -151,6 +154,7 @@ class Run:
         elif self._counting:
             self._latencies.append(seconds)
             self._bytes += len(body)
+            self._answered.set()
         if self._sending:
             self._ask(slot)
         elif not self._under_way:

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,7 @@ from benchmarks.rows import Row as Asked
 from benchmarks.server import Server
 
 WARMUP = 0.4
-"""Seconds of warm-up for each second measured; at least half a second."""
+"""Seconds of warm-up for each second measured; at least half a second, if that much is measured."""
 DISMISSALS_A_SECOND = 15_000
 """How many links there must be to dismiss."""
 GROWTH = (1_000, 10_000, 100_000, 1_000_000)
@@ -72,7 +72,7 @@ class Bench:
             loaded=str(self._file),
             concurrency=concurrency,
             seconds=seconds,
-            warmup=max(0.5, WARMUP * seconds),
+            warmup=max(min(0.5, seconds), WARMUP * seconds),
             pids=self.server.processes(),
             first=first,
         )
@@ -110,7 +110,8 @@ class Bench:
 class Suite:
     """Collects rows and facts, and says each as it comes."""
 
-    def __init__(self, seconds: float, only: Sequence[str] = ()) -> None:
+    def __init__(self, seconds: float, only: Sequence[str] = (), save: Callable[["Suite"], None] | None = None) -> None:
+        """`only` names the rows to measure; `save` is called with each stage's end."""
         self.seconds = seconds
         self.peers = Peers()
         self.rows: list[Row] = []
@@ -118,6 +119,7 @@ class Suite:
         self.sweeps: dict[str, dict[str, float]] = {}
         self.growth: dict[str, Any] = {}
         self._only = only
+        self._save = save or (lambda _: None)
 
     def wants(self, *names: str) -> bool:
         """Whether any of the rows is to be measured."""
@@ -132,6 +134,7 @@ class Suite:
         if self.wants(FILTER_LINKED.name):
             with _folder() as folder:
                 self._large_row(folder)
+        self._save(self)
 
     def large(self) -> None:
         """What `make bench-large` measures: a store that grows to a million keys."""
@@ -200,12 +203,19 @@ class Suite:
                     _say(f"p50 { ({title: points[str(dataset.keys)] for title, points in p50.items()}) }")
             if dataset is MILLION_EVENTS:
                 self.facts["start_1m_events_s"] = recovery.start_seconds(folder)
+                _say(f"ready on a million events after {self.facts['start_1m_events_s']} s")
         least, most = str(GROWTH[0]), str(GROWTH[-1])
         self.growth = {"p50_ms": p50, "channels": GROWTH_CHANNELS}
         self.facts["flatness"] = round(max(points[most] / points[least] for points in p50.values()), 3)
-        self.facts[f"start_{MILLION_EVENTS.channels + GROWTH[-1] * 6}_events_s"] = recovery.start_seconds(folder, 1)
+        self.facts["start_6m_events_s"] = recovery.start_seconds(folder, 1)
+        self.facts["idle_memory_6m_by_process_mb"] = recovery.idle_memory(folder)
+        _say(
+            f"flatness {self.facts['flatness']}, ready on six million events after {self.facts['start_6m_events_s']} s"
+        )
+        self._save(self)
         for name, act in (("rebuild", recovery.rebuild), ("refill", recovery.refill)):
             self._add(row(f"{name}_6m", act(folder), self.peers))
+            self._save(self)
 
     def _median(self, bench: Bench, workload: str) -> float:
         """The p50 with one call at a time."""

@@ -27,6 +27,7 @@ RATE = 1_000
 ASK_EVERY = 10
 """How many commands there are to one query."""
 TICK = 0.001
+PATIENCE = 10.0
 FIRST_QUERY_SLOT = 1 << 40
 
 
@@ -53,7 +54,9 @@ class Visibility:
         begun = perf_counter()
         sent = 0
         meter: Meter | None = None
-        while (now := perf_counter() - begun) < spec.warmup + spec.seconds:
+        while (now := perf_counter() - begun) < spec.warmup + spec.seconds or not self._waits:
+            if now > spec.warmup + spec.seconds + PATIENCE:
+                raise RuntimeError("no query was answered")
             if meter is None and now >= spec.warmup:
                 self._counting, meter = True, Meter(spec.pids)
             while sent < now * RATE:
@@ -65,7 +68,7 @@ class Visibility:
         self._counting = False
         measured = meter.stop(self._commands_done, self._waits)
         if self._unanswered:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await self._answered.wait()
         measured.used, measured.errors, measured.first_error = sent, self._errors, self._first_error
         return {**asdict(measured), "queries": len(self._waits)}
