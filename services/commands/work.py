@@ -131,7 +131,7 @@ class Work:
         return channel
 
     def living_keys(self, ids: Iterable[str]) -> list[ApiKey]:
-        """The keys with these ids, none of them deleted. Raises NotFound, naming all that are missing as Medusa does."""
+        """The keys with these ids, none of them deleted. Raises NotFound, which names all that are missing."""
         keys = {id: self.find_key(id) for id in ids}
         _none_missing("ApiKey", [id for id, key in keys.items() if key is None or not key.alive])
         return [key for key in keys.values() if key]

@@ -199,7 +199,7 @@ async def test_it_is_right_within_ten_milliseconds(
         change = ks.link.create if turn % 2 == 0 else ks.link.dismiss
         await change(pair(key, channels[1]))
         done, expected = time.perf_counter(), 2 if turn % 2 == 0 else 1
-        while len(ids(scope, key) or ()) != expected:  # noqa: ASYNC110 - it is being measured
+        while len(ids(scope, key) or ()) != expected:
             await asyncio.sleep(0)
         lags.append(time.perf_counter() - done)
     assert statistics.median(lags) < 0.010

@@ -7,5 +7,5 @@ from collections.abc import Callable
 async def until(true: Callable[[], bool], seconds: float = 5) -> None:
     """Return as soon as it is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - nobody tells when
+        while not true():
             await asyncio.sleep(0.001)
