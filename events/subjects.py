@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote
 EVENTS_STREAM = "KEYSCOPE_EVENTS"
 JOBS_STREAM = "KEYSCOPE_JOBS"
 QUEUE_GROUP = "keyscope"
+EPOCH = "keyscope_epoch"
+"""In the metadata of the events' stream: the epoch of the event store that it is filled from."""
 
 COMMAND_ID = "Nats-Msg-Id"
 ACTOR = "Keyscope-Actor"

@@ -94,7 +94,9 @@ class State:
 
 
 def _created(state: State, entity: str, data: Values) -> None:
-    state.tables[entity][data["id"]] = {**_stored(data), "updated_at": data["created_at"], "deleted_at": None, "hidden": 0}
+    state.tables[entity][data["id"]] = {
+        **_stored(data), "updated_at": data["created_at"], "deleted_at": None, "hidden": 0
+    }  # fmt: skip
 
 
 def _changed(state: State, entity: str, data: Values) -> None:

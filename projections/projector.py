@@ -15,6 +15,7 @@ from events.catalog import EVENTS, event_class
 from events.envelope import SCHEMA_PREFIX
 from projections import jsonb
 from projections.database import open_writer
+from projections.model import ENTITIES
 
 Data = dict[str, Any]
 
@@ -170,7 +171,9 @@ class Projector:
         self._connection = open_writer(path)
         self.position: int
         self.stream_seq: int
-        self.position, self.stream_seq = self._connection.execute("SELECT position, stream_seq FROM tracking").get
+        self.epoch: str | None
+        tracking = self._connection.execute("SELECT position, stream_seq, epoch FROM tracking").get
+        self.position, self.stream_seq, self.epoch = tracking
 
     def apply(self, events: Iterable[Published]) -> int:
         """Applies the events after `position`, in order and in one transaction; returns the new position.
@@ -188,6 +191,23 @@ class Projector:
             self._connection.execute("UPDATE tracking SET position = ?, stream_seq = ?", (position, stream_seq))
         self.position, self.stream_seq = position, stream_seq
         return position
+
+    def begin(self, epoch: str) -> int:
+        """The stream is of this epoch. A read model of another one is emptied, to be built from the first event.
+
+        Returns the position then. One that does not know its epoch yet takes this one.
+        """
+        with self._connection:
+            if self.epoch is not None:
+                for table in ENTITIES:
+                    self._connection.execute(f"DELETE FROM {table}")
+                self._connection.execute("UPDATE counter SET live = 0")
+                self._connection.execute("UPDATE tracking SET position = 0, stream_seq = 0")
+            self._connection.execute("UPDATE tracking SET epoch = ?", (epoch,))
+            self.position, self.stream_seq, self.epoch = self._connection.execute(
+                "SELECT position, stream_seq, epoch FROM tracking"
+            ).get
+        return self.position
 
     def close(self) -> None:
         """Folds the write-ahead log into the file and closes it."""

@@ -8,7 +8,7 @@ own, and keys and channels a counter, so that a list and its count cost the same
 
 from projections.model import ENTITIES, Column, Entity, Kind
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change of what is stored; a read model of another version is built anew, in a file of its own."""
 
 _RENDER = {
@@ -59,9 +59,9 @@ def ddl() -> str:
     api_key, sales_channel, link = ENTITIES["api_key"], ENTITIES["sales_channel"], ENTITIES["link"]
     return f"""
     CREATE TABLE tracking (
-        version INTEGER NOT NULL, position INTEGER NOT NULL, stream_seq INTEGER NOT NULL
+        version INTEGER NOT NULL, position INTEGER NOT NULL, stream_seq INTEGER NOT NULL, epoch TEXT
     );
-    INSERT INTO tracking VALUES ({VERSION}, 0, 0);
+    INSERT INTO tracking VALUES ({VERSION}, 0, 0, NULL);
     CREATE TABLE counter (name TEXT PRIMARY KEY, live INTEGER NOT NULL) WITHOUT ROWID;
 
     CREATE TABLE api_key (

@@ -1,8 +1,9 @@
-"""The commands that look after the data where it lies: verify. They need keyscope[server]."""
+"""The commands that look after the data where it lies: verify, backup, restore, new-epoch."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
 NatsUrl = Annotated[str | None, typer.Option(help="The NATS to use. [default: nats://127.0.0.1:4222]")]
 DIFFERENT = 1
+Result = TypeVar("Result")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command()(verify)
+    for command in (verify, backup, restore, new_epoch):
+        app.command()(command)
 
 
 def verify(
@@ -59,6 +62,55 @@ def verify(
         typer.echo(f"keyscope: {verdict.difference}", err=True)
         raise typer.Exit(DIFFERENT)
     typer.echo(f"position {verdict.position}: event store, stream and read model agree")
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="The copy; it must not be there yet.", dir_okay=False)],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Copy the event store while it works: everything else can be made from it."""
+    from services.runtime import backup as copying
+
+    position = _do(lambda settings: copying.backup(settings, file), data_dir)
+    typer.echo(f"{file}: the event store at position {position}")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `keyscope backup` has made.", dir_okay=False)],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a copy the event store of a machine that has none. It begins a new epoch.
+
+    That is: events that were published after the copy was made are gone, so the relay makes the stream anew, and read
+    models build themselves anew. Durable subscribers begin again at the first event.
+    """
+    from services.runtime import backup as copying
+
+    position, epoch = _do(lambda settings: copying.restore(settings, file), data_dir)
+    typer.echo(f"the event store is at position {position}, in epoch {epoch.id}; now start the service")
+
+
+def new_epoch(*, data_dir: DataDir = None) -> None:
+    """Have stream and read models made anew from the event store as it is: the way out after an older copy of it.
+
+    Stop the service before, start it afterwards.
+    """
+    from services.runtime import backup as copying
+
+    epoch = _do(copying.new_epoch, data_dir)
+    typer.echo(f"epoch {epoch.id} begins; now start the service")
+
+
+def _do(work: "Callable[[Settings], Result]", data_dir: Path | None) -> "Result":
+    settings = _settings(data_dir, None)
+    from services.runtime.failures import Failure
+
+    try:
+        return work(settings)
+    except Failure as failure:
+        fail(failure)
 
 
 def _settings(data_dir: Path | None, nats_url: str | None) -> "Settings":

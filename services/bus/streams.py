@@ -4,7 +4,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from events.subjects import EVENTS_STREAM, JOBS_STREAM, Subjects
+from events.subjects import EPOCH, EVENTS_STREAM, JOBS_STREAM, Subjects
 
 _EXISTS = 10058
 """JetStream's error code: the stream name is in use with another configuration."""
@@ -14,10 +14,15 @@ class StreamMismatch(Exception):
     """A stream of this name is there and is not what is needed. Somebody else manages it: change it there."""
 
 
-def events_stream(subjects: Subjects, replicas: int = 1) -> StreamConfig:
+class AnotherHistory(StreamMismatch):
+    """The stream holds events that the event store does not have: to go on would make readers of them diverge."""
+
+
+def events_stream(subjects: Subjects, replicas: int = 1, epoch: str | None = None) -> StreamConfig:
     """The stream of all events. It keeps everything: whoever subscribes may begin with the first event ever.
 
-    Its duplicate window is short because it is no guarantee: the expected last sequence of every publish is.
+    `epoch` is that of the event store that fills it. Its duplicate window is short because it is no guarantee: the
+    expected last sequence of every publish is.
     """
     return StreamConfig(
         name=EVENTS_STREAM,
@@ -29,6 +34,7 @@ def events_stream(subjects: Subjects, replicas: int = 1) -> StreamConfig:
         num_replicas=replicas,
         duplicate_window=0.5,
         allow_direct=True,
+        metadata={EPOCH: epoch} if epoch else None,
     )
 
 

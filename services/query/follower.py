@@ -24,7 +24,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamState
 from nats.js.errors import NotFoundError
 
-from events.subjects import EVENTS_STREAM, Subjects
+from events.subjects import EPOCH, EVENTS_STREAM, Subjects
 from projections.projector import MissingEvents, Projector, Published, position_of
 from services.bus.measures import APPLYING, PROJECTED
 from services.bus.wire import take
@@ -102,6 +102,9 @@ class Follower:
         loop = asyncio.get_running_loop()
         self._applied(await loop.run_in_executor(self._writer, self._projector.apply, ()))
         info = await self._js.stream_info(EVENTS_STREAM)
+        epoch = (info.config.metadata or {}).get(EPOCH)
+        if epoch is not None and epoch != self._projector.epoch:
+            self._applied(await loop.run_in_executor(self._writer, self._projector.begin, epoch))
         start = await self._place(info.state)
         session = _Session(self._client)
         inbox = self._client.new_inbox()

@@ -15,8 +15,10 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 from nats.errors import Error as NatsError
 
-from events.envelope import decode
+from events.envelope import CloudEvent, decode
+from events.subjects import EVENTS_STREAM
 from services.bus.measures import RELAYED
+from services.bus.streams import AnotherHistory
 from services.relay.stream import End, EventStream, Fenced
 from services.store.application import Store
 
@@ -49,7 +51,7 @@ class Relay:
     """Somebody else has just written to the stream."""
 
     async def run(self) -> None:
-        """Relay until `stopping` is set (and `wake`, to see it) or until cancelled.
+        """Relay until `stopping` is set (and `wake`, to see it) or until cancelled. Raises AnotherHistory.
 
         Cancelling alone is not enough: Python 3.11's asyncio.wait_for, which nats-py uses, can swallow it.
         """
@@ -103,6 +105,39 @@ class Relay:
                 return rows
         return await asyncio.to_thread(recorder.notifications, position, BATCH)
 
+    async def same_history(self) -> None:
+        """Raises AnotherHistory for a stream that this event store has not filled, unless its epoch is the previous."""
+        epoch = await asyncio.to_thread(self.store.recorder.epoch)
+        told = await self.stream.declare(epoch.id)
+        if told is not None and told == epoch.previous:
+            log.warning("a new epoch: making the stream anew, and filling it from the event store", epoch=epoch.id)
+            await self.stream.remove()
+            await self.stream.declare(epoch.id)
+            return
+        if told not in (None, epoch.id):
+            raise AnotherHistory(
+                f"the stream {EVENTS_STREAM} was filled from another event store (epoch {told}, and this one's is "
+                f"{epoch.id}): give this store a NATS account of its own, or delete that stream"
+            )
+        if (last := await self._last()) is not None:
+            there = await asyncio.to_thread(self.store.recorder.notifications, last.position - 1, 1)
+            if not there or (there[0][0], decode(there[0][2]).id) != (last.position, last.id):
+                raise AnotherHistory(
+                    f"the stream {EVENTS_STREAM} ends with event {last.id} at position {last.position}, which the "
+                    "event store does not have: has an older copy of the store been put back? `keyscope new-epoch` lets "
+                    "the stream and the read models be made anew from this store"
+                )
+        if told is None:
+            await self.stream.adopt(epoch.id)
+
+    async def _last(self) -> CloudEvent | None:
+        try:
+            return await self.stream.last()
+        except ValueError:
+            log.warning("the stream does not end with an event: emptying it, and filling it from the event store")
+            await self.stream.purge()
+            return None
+
     async def _stand_by(self) -> None:
         """Leave it to the other relay as long as the stream grows."""
         before = None
@@ -113,8 +148,9 @@ class Relay:
     async def _look(self, end: End | None) -> None:
         """See whether the stream is what it should be. One that is torn is emptied, and then filled anew.
 
-        A stream that lacks its beginning, or has holes, cannot be mended in order.
+        A stream that lacks its beginning, or has holes, cannot be mended in order. One that is gone is made again.
         """
+        await self.same_history()
         first = await asyncio.to_thread(self.store.recorder.notifications, 0, 1)
         if not await self.stream.is_whole(decode(first[0][2]).id if first else None):
             log.warning("the stream is torn: emptying it, and filling it from the event store")

@@ -30,14 +30,14 @@ async def serve(
 ) -> None:
     """Relay the events of the store at URL `store` until `stopping` is set.
 
-    `source` is the CloudEvents source of what is published. Raises what opening the store raises, StreamMismatch.
+    `source` is the CloudEvents source of what is published. Raises what opening the store raises, StreamMismatch and
+    AnotherHistory.
     """
     opened = await open_when_reachable(store, stopping)
     if opened is None:
         return
     client = await connect("keyscope-relay")
     stream = EventStream(client, client.jetstream(), subjects, source, replicas=replicas)
-    await stream.declare()
     wake = asyncio.Event()
 
     async def woken(_: Msg) -> None:
@@ -45,6 +45,13 @@ async def serve(
 
     await client.subscribe(subjects.wake, cb=woken)
     relay = Relay(opened, stream, wake, stopping)
+    try:
+        await relay.same_history()
+    except BaseException:
+        stopping.set()  # closing the connection is on purpose
+        await client.close()
+        opened.close()
+        raise
     relaying = asyncio.create_task(relay.run())
     RELAY_POSITION.read = lambda: relay.position
     RELAY_LAG.read = relay.lag

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
-import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg, StreamState
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError
 
 from events.catalog import EVENTS
-from events.envelope import decode, published, without_private
+from events.envelope import CloudEvent, decode, published, without_private
 from events.subjects import COMMAND_ID as MESSAGE_ID
-from events.subjects import EVENTS_STREAM, Subjects
+from events.subjects import EPOCH, EVENTS_STREAM, Subjects
 from services.bus.streams import ensure_stream, events_stream
 from services.bus.wire import message, send
 
@@ -19,8 +18,6 @@ EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
 _HEADER = f"NATS/1.0\r\n{MESSAGE_ID}: %b\r\n{EXPECTED_LAST_SEQUENCE}: %d\r\n\r\n".encode()
 CONFIRM_EVERY = 500
 CONFIRM_SECONDS = 10.0
-
-log = structlog.get_logger(__name__)
 
 
 class Fenced(Exception):
@@ -36,7 +33,7 @@ class End:
 
 
 class EventStream:
-    """The stream KEYSCOPE_EVENTS, written to with a fence. One that is gone is made again."""
+    """The stream KEYSCOPE_EVENTS, written to with a fence."""
 
     def __init__(
         self, client: Client, js: JetStreamContext, subjects: Subjects, source: str, *, replicas: int = 1
@@ -45,20 +42,33 @@ class EventStream:
         self._js = js
         self._subjects = subjects
         self._source = source
-        self._config = events_stream(subjects, replicas)
+        self._replicas = replicas
         self._first: int | None = None  # the sequence number at which the store's first event was seen
 
-    async def declare(self) -> None:
-        """Make the stream, or verify the one that is there. Raises StreamMismatch."""
-        await ensure_stream(self._js, self._config)
+    async def declare(self, epoch: str) -> str | None:
+        """Make the stream, or verify the one that is there; its epoch, if it has one. Raises StreamMismatch."""
+        await ensure_stream(self._js, events_stream(self._subjects, self._replicas, epoch))
+        config = (await self._js.stream_info(EVENTS_STREAM)).config
+        return (config.metadata or {}).get(EPOCH)
+
+    async def adopt(self, epoch: str) -> None:
+        """Write the epoch on a stream that has none."""
+        config = (await self._js.stream_info(EVENTS_STREAM)).config
+        config.metadata = {**(config.metadata or {}), EPOCH: epoch}
+        await self._js.update_stream(config)
+
+    async def remove(self) -> None:
+        """Delete the stream, so that nobody goes on reading in the middle of another history."""
+        await self._js.delete_stream(EVENTS_STREAM)
 
     async def _state(self) -> StreamState:
-        try:
-            return (await self._js.stream_info(EVENTS_STREAM)).state
-        except NotFoundError:
-            log.warning("the stream is gone: making it again, to be filled from the event store")
-            await self.declare()
-            return (await self._js.stream_info(EVENTS_STREAM)).state
+        return (await self._js.stream_info(EVENTS_STREAM)).state
+
+    async def last(self) -> CloudEvent | None:
+        """The last event in the stream. Raises ValueError for what is none."""
+        if not (await self._state()).messages:
+            return None
+        return decode((await self._js.get_last_msg(EVENTS_STREAM, self._subjects.events)).data or b"")
 
     async def end(self) -> End:
         """Where the stream ends now; position 0 when it is empty."""

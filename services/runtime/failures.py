@@ -20,6 +20,8 @@ class Exit(IntEnum):
     """NATS or PostgreSQL refuses the connection, or the credentials."""
     CRASHED = 70
     """A process keeps crashing; the log has the reason."""
+    DIVERGED = 66
+    """The event stream holds events that the event store does not have, or is not what is needed."""
     NO_FILE = 73
     """A file or folder cannot be made, opened or written."""
     IN_USE = 75

@@ -11,7 +11,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from events.envelope import decode, published
+from events.envelope import decode
 from events.subjects import EVENTS_STREAM, Subjects
 from projections.database import open_reader, versioned
 from projections.digest import Row, State, digest, first_difference, rows_of
@@ -61,47 +61,59 @@ async def verify(settings: Settings, *, patience: float, progress: Progress) -> 
 
 
 async def _verify(settings: Settings, store: Store, client: Client, patience: float, progress: Progress) -> Verdict:
-    wanted = await asyncio.to_thread(store.recorder.position)
-    model = await _read_model(versioned(settings.read_model_path), wanted, patience, client.max_payload)
+    wanted, epoch = await asyncio.to_thread(_where, store)
+    model = await _read_model(versioned(settings.read_model_path), (wanted, epoch), patience, client.max_payload)
     subjects = Subjects(settings.prefix)
+    if model.epoch not in (None, epoch):
+        where = f"the read model was built in epoch {model.epoch}, the event store is in {epoch}"
+        return Verdict(model.position, difference=f"{where}, after {patience:g} s of waiting")
     if model.position < wanted:
         there = await _last_position(client, subjects)
         where = f"the read model is at position {model.position}, the stream at {there}, the event store at {wanted}"
         return Verdict(model.position, difference=f"{where}, after {patience:g} s of waiting")
-    return await _compare(settings, store, _stream(client, subjects), model, progress)
+    return await _compare(store, _stream(client, subjects), model, progress)
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
     position: int
+    epoch: str | None
     rows: list[Row]
 
+    def reached(self, wanted: tuple[int, str]) -> bool:
+        """Whether it is as far as (position, epoch)."""
+        return self.position >= wanted[0] and self.epoch in (None, wanted[1])
 
-async def _read_model(path: Path, wanted: int, patience: float, longest: int) -> _Model:
+
+def _where(store: Store) -> tuple[int, str]:
+    return store.recorder.position(), store.recorder.epoch().id
+
+
+async def _read_model(path: Path, wanted: tuple[int, str], patience: float, longest: int) -> _Model:
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         model = await asyncio.to_thread(_snapshot, path, wanted, longest)
         late = asyncio.get_running_loop().time() > deadline
-        if model is not None and (late or model.position >= wanted):
+        if model is not None and (late or model.reached(wanted)):
             return model
         if late:
             raise Failure(Exit.NO_FILE, f"there is no read model {path}: has a query service run here?")
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-def _snapshot(path: Path, wanted: int, longest: int) -> _Model | None:
+def _snapshot(path: Path, wanted: tuple[int, str], longest: int) -> _Model | None:
     """Position and rows in one transaction; no rows as long as it is not as far as `wanted`. None: no file yet."""
     if not path.exists():
         return None
     with closing(open_reader(path, longest=longest)) as connection:
         connection.execute("BEGIN")
-        position = connection.execute("SELECT position FROM tracking").get
-        return _Model(position, list(rows_of(connection)) if position >= wanted else [])
+        position, epoch = connection.execute("SELECT position, epoch FROM tracking").get
+        if not _Model(position, epoch, []).reached(wanted):
+            return _Model(position, epoch, [])
+        return _Model(position, epoch, list(rows_of(connection)))
 
 
-async def _compare(
-    settings: Settings, store: Store, stream: AsyncGenerator[bytes, None], model: _Model, progress: Progress
-) -> Verdict:
+async def _compare(store: Store, stream: AsyncGenerator[bytes, None], model: _Model, progress: Progress) -> Verdict:
     verdict = Verdict(model.position)
     stored, streamed = State(), State()
     async with aclosing(stream):
@@ -111,7 +123,7 @@ async def _compare(
                 if position > model.position:
                     break
                 there = await anext(stream, None)
-                verdict.difference = _event_difference(position, text, there, settings.source)
+                verdict.difference = _event_difference(position, text, there)
                 if verdict.difference or there is None:
                     return verdict
                 stored.apply(text, position)
@@ -129,11 +141,11 @@ async def _compare(
     return verdict
 
 
-def _event_difference(position: int, stored: bytes, there: bytes | None, source: str) -> str | None:
+def _event_difference(position: int, stored: bytes, there: bytes | None) -> str | None:
     """How the stream's event differs from the one that should be there."""
     if there is None:
         return f"position {position}: the event store has {decode(stored).id}, the stream has ended"
-    ours = decode(published(stored, position=position, previous=0, source=source))
+    ours = decode(stored)
     if position_of(there) != position:
         return f"position {position}: the event store has {ours.id}, the stream has position {position_of(there)}"
     theirs = decode(there)

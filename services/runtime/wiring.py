@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from projections.database import versioned
 from services.bus.client import Client
 from services.bus.measures import CHECKS
 from services.commands import service as commands
+from services.bus.streams import StreamMismatch
 from services.query import service as query
 from services.relay import service as relay
 from services.runtime.credentials import options
@@ -82,27 +84,38 @@ class Context:
         return client
 
 
+@contextmanager
+def _stream_refused() -> Iterator[None]:
+    """A stream that is not what it must be is for the user to mend."""
+    try:
+        yield
+    except StreamMismatch as mismatch:
+        raise Failure(Exit.DIVERGED, str(mismatch)) from mismatch
+
+
 async def _commands(context: Context, ready: Callable[[], None]) -> None:
-    await commands.serve(
-        connect=context.connect,
-        store=context.settings.event_store_url,
-        subjects=context.subjects,
-        ready=ready,
-        stopping=context.stopping,
-        replicas=context.settings.replicas,
-    )
+    with _stream_refused():
+        await commands.serve(
+            connect=context.connect,
+            store=context.settings.event_store_url,
+            subjects=context.subjects,
+            ready=ready,
+            stopping=context.stopping,
+            replicas=context.settings.replicas,
+        )
 
 
 async def _relay(context: Context, ready: Callable[[], None]) -> None:
-    await relay.serve(
-        connect=context.connect,
-        store=context.settings.event_store_url,
-        subjects=context.subjects,
-        source=context.settings.source,
-        ready=ready,
-        stopping=context.stopping,
-        replicas=context.settings.replicas,
-    )
+    with _stream_refused():
+        await relay.serve(
+            connect=context.connect,
+            store=context.settings.event_store_url,
+            subjects=context.subjects,
+            source=context.settings.source,
+            ready=ready,
+            stopping=context.stopping,
+            replicas=context.settings.replicas,
+        )
 
 
 async def _query(context: Context, ready: Callable[[], None]) -> None:

@@ -17,6 +17,14 @@ class StaleRead(Exception):
         self.ids = ids
 
 
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A history of events. A store that is put back to an earlier one begins a new epoch, after `previous`."""
+
+    id: str
+    previous: str | None = None
+
+
 class Outcome(NamedTuple):
     """The reply to a command, kept for ever under the command's id."""
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from eventsourcing.persistence import StoredEvent
 
-from services.store.commit import Commit, Committed, Sweep
+from services.store.commit import Commit, Committed, Epoch, Sweep
 
 
 class StorePort(Protocol):
@@ -32,6 +32,12 @@ class StorePort(Protocol):
 
     async def follow(self, grown: Callable[[], None]) -> None:
         """Call `grown` whenever anybody has committed, until cancelled. Returns at once if the database cannot tell."""
+
+    def epoch(self) -> Epoch:
+        """The epoch of this history; the stream that is filled from it bears its id."""
+
+    def new_epoch(self) -> Epoch:
+        """Begin a new one: the stream of the old one is emptied by the relay, and filled again."""
 
     def position(self) -> int:
         """The position of the last event; 0 when there is none."""

@@ -22,7 +22,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg import Connection, Cursor
 from psycopg.rows import tuple_row
 
-from services.store.commit import Commit, Committed, Outcome, StaleRead, Sweep
+from services.store.commit import Commit, Committed, Epoch, Outcome, StaleRead, Sweep
 from services.store.packing import packed, unpacked
 from services.store.postgres_connections import Connections, Place
 from services.store.postgres_sql import migrate, statements
@@ -120,6 +120,12 @@ class PostgresStore(PostgresApplicationRecorder):
                     connection.execute(self._sql["unlock_session"])
 
     # ---- reading
+
+    def epoch(self) -> Epoch:
+        return Epoch(*self._rows("epoch")[0])
+
+    def new_epoch(self) -> Epoch:
+        return Epoch(*self._rows("new_epoch")[0])
 
     def position(self) -> int:
         return int(self._rows("position")[0][0])

@@ -23,7 +23,11 @@ _TABLES: Sequence[LiteralString] = (
     # States are JSON, and what is compressed by TOAST is slower to relay than it is small.
     "ALTER TABLE {schema}.commands ALTER COLUMN reply SET STORAGE EXTERNAL",
 )
-MIGRATIONS: Sequence[Sequence[LiteralString]] = (_TABLES,)
+_EPOCH: Sequence[LiteralString] = (
+    "CREATE TABLE {schema}.epoch (one integer PRIMARY KEY CHECK (one = 1), id text NOT NULL, previous text)",
+    "INSERT INTO {schema}.epoch VALUES (1, left(md5(random()::text || clock_timestamp()), 16), NULL)",
+)
+MIGRATIONS: Sequence[Sequence[LiteralString]] = (_TABLES, _EPOCH)
 """What took the tables from each version to the next; the first also makes the library's own. Only ever add: while
 replicas are upgraded, the old release works on the new tables."""
 
@@ -36,6 +40,9 @@ _STATEMENTS: dict[str, LiteralString] = {
     "insert_events": """INSERT INTO {schema}.stored_events
         (originator_id, originator_version, topic, state, notification_id)
         SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bigint[])""",
+    "epoch": "SELECT id, previous FROM {schema}.epoch",
+    "new_epoch": """UPDATE {schema}.epoch SET previous = id, id = left(md5(random()::text || clock_timestamp()), 16)
+        RETURNING id, previous""",
     "notify": "NOTIFY {channel}",
     "listen": "LISTEN {channel}",
     "begin": "BEGIN",

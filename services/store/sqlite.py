@@ -20,7 +20,7 @@ from eventsourcing.sqlite import (
     SQLiteTransaction,
 )
 
-from services.store.commit import Commit, Committed, Outcome, StaleRead, Sweep
+from services.store.commit import Commit, Committed, Epoch, Outcome, StaleRead, Sweep
 from services.store.packing import packed, unpacked
 
 SCHEMA_VERSION = 1
@@ -37,6 +37,8 @@ _TABLES = [
     "INSERT OR IGNORE INTO channel_links_position VALUES (1, 0)",
     """CREATE TABLE IF NOT EXISTS sweeps (id INTEGER PRIMARY KEY AUTOINCREMENT, sales_channel_id TEXT NOT NULL,
        direction TEXT NOT NULL, time TEXT NOT NULL, context TEXT NOT NULL, cursor TEXT NOT NULL)""",
+    "CREATE TABLE IF NOT EXISTS epoch (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, previous TEXT)",
+    "INSERT OR IGNORE INTO epoch VALUES (1, lower(hex(randomblob(8))), NULL)",
 ]
 
 
@@ -130,6 +132,16 @@ class SQLiteStore(SQLiteApplicationRecorder):
 
     def close(self) -> None:
         self.datastore.close()
+
+    def epoch(self) -> Epoch:
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute("SELECT id, previous FROM epoch")
+            return Epoch(*cursor.fetchone())
+
+    def new_epoch(self) -> Epoch:
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute("UPDATE epoch SET previous = id, id = lower(hex(randomblob(8)))")
+        return self.epoch()
 
     def position(self) -> int:
         with self.datastore.transaction(commit=False) as cursor:

@@ -174,15 +174,15 @@ async def _delete_read_model(machine: Machine) -> None:
 
 
 def _full_disk(name: str) -> Fault:
-    """No file of the process can grow beyond what the event store's log has now: writing fails with EFBIG."""
+    """No file of the process can be written beyond some place in the databases' logs: it fails with EFBIG."""
 
     async def fill(machine: Machine) -> None:
         service = machine.services[name]
         if not service.running:
             return
-        files = [file for file in machine.data.glob("*.db*") if file.suffix != ".lock"]
-        smallest = min((file.stat().st_size for file in files if file.name.endswith("-wal")), default=0)
-        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (smallest, resource.RLIM_INFINITY))
+        most = max((file.stat().st_size for file in machine.data.glob("*-wal")), default=0)
+        limit = (service.folder / "log").stat().st_size + machine.chance.randint(4_096, max(4_096, most // 20))
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         await machine.some_time(1.5)
         if service.running:
             unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)

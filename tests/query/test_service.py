@@ -16,6 +16,7 @@ from nats.errors import NoRespondersError
 from events.envelope import decode
 from events.subjects import EVENTS_STREAM, Subjects
 from projections.projector import Published, position_of
+from projections.schema import VERSION
 from services.bus.streams import ensure_stream, events_stream
 from services.query import progress, readers, service
 from services.query.service import serve
@@ -130,7 +131,7 @@ async def test_the_answers_follow_the_stream(bench: Bench) -> None:
         await bench.fill()
         assert (await bench.graph(**asked))["data"][0]["title"] == "New"
         status = json.loads((await bench.ask("status", {})).data)
-        assert status == {"state": "following", "position": bench.stream.position, "behind": 0, "schema_version": 1}
+        assert status == {"state": "following", "position": bench.stream.position, "behind": 0, "schema_version": VERSION}
 
 
 async def test_it_waits_for_the_stream_and_for_a_position(bench: Bench) -> None:

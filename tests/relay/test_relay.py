@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
-from services.bus.streams import StreamMismatch
+from services.runtime.failures import Failure
 from services.store.application import open_store
 from tests.commands.conftest import Requests, all_events
 from tests.support.nats import Nats
@@ -150,7 +150,7 @@ async def test_a_stream_of_somebody_else_is_never_overwritten(nats_server: Nats,
     client = await nats.connect(nats_server.url)
     await client.jetstream().add_stream(StreamConfig(name=STREAM, subjects=["somebody.else"]))
     service = Service(nats_server.url, tmp_path / "data")
-    with pytest.raises(StreamMismatch, match="somebody"):
+    with pytest.raises(Failure, match="somebody"):
         await service.start("relay")
     assert (await client.jetstream().stream_info(STREAM)).config.subjects == ["somebody.else"]
     await client.close()
