@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 
 EVENTS_STREAM = "KEYSCOPE_EVENTS"
 JOBS_STREAM = "KEYSCOPE_JOBS"
+DEAD_JOBS_STREAM = "KEYSCOPE_DEAD_JOBS"
 QUEUE_GROUP = "keyscope"
 EPOCH = "keyscope_epoch"
 """In the metadata of the events' stream: the epoch of the event store that it is filled from."""
@@ -14,6 +15,9 @@ EPOCH = "keyscope_epoch"
 COMMAND_ID = "Nats-Msg-Id"
 ACTOR = "Keyscope-Actor"
 TRACEPARENT = "traceparent"
+REASON = "Keyscope-Reason"
+ATTEMPTS = "Keyscope-Attempts"
+"""On a dead job: why it was given up, `type: message`, and how often it was tried."""
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 
@@ -47,6 +51,10 @@ class Subjects:
         """Where the same command is published to be carried out durably: `keyscope.job.link.create`."""
         return f"{self.prefix}.job.{entity}.{verb}"
 
+    def dead_job(self, name: str) -> str:
+        """Where a job is put that cannot succeed: `keyscope.dead.link.create`."""
+        return f"{self.prefix}.dead.{name}"
+
     def outcome(self, command_id: str) -> str:
         """Where the outcome of a job is published."""
         return f"{self.prefix}.outcome.{token(command_id)}"
@@ -74,6 +82,11 @@ class Subjects:
     def jobs(self) -> str:
         """Every job."""
         return f"{self.prefix}.job.>"
+
+    @property
+    def dead_jobs(self) -> str:
+        """Every job that was given up."""
+        return f"{self.prefix}.dead.>"
 
     @property
     def events(self) -> str:

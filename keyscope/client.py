@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from keyscope.api_keys import ApiKeys
 from keyscope.commands import Commands
 from keyscope.connection import Connection
+from keyscope.dead import DeadJobs
 from keyscope.errors import Unavailable
 from keyscope.events import Events
 from keyscope.jobs import Jobs
@@ -52,6 +53,7 @@ class Keyscope:
         self.api_keys = ApiKeys(self._commands, self.query)
         self.sales_channels = SalesChannels(self._commands, self.query)
         self.jobs = Jobs(self._connection, self._commands)
+        self.dead_jobs = DeadJobs(self._connection)
         self.events = Events(self._connection)
 
     @property

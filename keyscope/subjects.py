@@ -35,6 +35,10 @@ class Subjects:
         """Where the same command is published to be carried out durably."""
         return f"{self.prefix}.job.{name}"
 
+    def dead_job(self, name: str) -> str:
+        """Where a job is put that could not be carried out."""
+        return f"{self.prefix}.dead.{name}"
+
     def outcome(self, command_id: str) -> str:
         """Where the outcome of a job is published."""
         return f"{self.prefix}.outcome.{token(command_id)}"

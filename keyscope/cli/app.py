@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from keyscope.cli import care, channels, demo, events, graph, importing, keys, links, migrate, server, status
+from keyscope.cli import care, channels, demo, events, graph, importing, jobs, keys, links, migrate, server, status
 from keyscope.cli.session import Session
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command()(status.status)
 app.add_typer(links.app, name="link")
 app.add_typer(keys.app, name="key")
 app.add_typer(channels.app, name="channel")
+app.add_typer(jobs.app, name="jobs")
 app.command()(graph.graph)
 app.command()(events.events)
 app.command()(demo.demo)

@@ -4,7 +4,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from events.subjects import EPOCH, EVENTS_STREAM, JOBS_STREAM, Subjects
+from events.subjects import DEAD_JOBS_STREAM, EPOCH, EVENTS_STREAM, JOBS_STREAM, Subjects
 
 _EXISTS = 10058
 """JetStream's error code: the stream name is in use with another configuration."""
@@ -50,6 +50,25 @@ def jobs_stream(subjects: Subjects, replicas: int = 1) -> StreamConfig:
         max_msgs=1_000_000,
         num_replicas=replicas,
         duplicate_window=120,
+    )
+
+
+def dead_jobs_stream(subjects: Subjects, replicas: int = 1) -> StreamConfig:
+    """Jobs that were given up, for somebody to look at; the oldest go when there are very many.
+
+    The duplicate window is short: a job that is tried again may be given up again at once.
+    """
+    return StreamConfig(
+        name=DEAD_JOBS_STREAM,
+        description="Commands to Keyscope that could not be carried out, each with the reason and the attempts",
+        subjects=[subjects.dead_jobs],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_msgs=100_000,
+        num_replicas=replicas,
+        duplicate_window=0.5,
+        allow_direct=True,
     )
 
 

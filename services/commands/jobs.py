@@ -2,9 +2,13 @@
 
 A job is acknowledged after its outcome is stored and published. Killed in between, it is delivered again, found under
 its command id, and its outcome published once more: `keyscope.outcome.<command id>` may repeat, an effect never does.
+
+A job that meets a failure of the service is tried again, each time later. One that is no valid command, that fails to
+the end, or under which the service dies again and again, is put into the stream KEYSCOPE_DEAD_JOBS with the reason.
 """
 
 import asyncio
+import json
 from typing import Any
 
 import structlog
@@ -13,10 +17,13 @@ from faststream.nats import JStream, NatsBroker, NatsMessage
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 
-from events.subjects import COMMAND_ID, JOBS_STREAM, Subjects
-from services.bus.replies import error_headers
+from events.errors import KeyscopeError, UnexpectedState
+from events.subjects import ATTEMPTS, COMMAND_ID, DEAD_JOBS_STREAM, JOBS_STREAM, REASON, Subjects
+from services.bus.replies import error_headers, failure
+from services.bus.streams import dead_jobs_stream, ensure_stream
 from services.commands.command import Reply
 from services.commands.desk import Desk
 
@@ -25,6 +32,9 @@ AT_ONCE = 256
 """Jobs in hand at once: they start in order, and those that wait together are one transaction."""
 ACK_WAIT_SECONDS = 30.0
 TRY_AGAIN_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+MOST_DELIVERIES = 20
+"""With the pauses between them, a quarter of an hour."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +51,7 @@ class ConnectedBroker(NatsBroker):
         return self._client
 
 
-def job_broker(client: Client, subjects: Subjects, desk: Desk) -> NatsBroker:
+def job_broker(client: Client, subjects: Subjects, desk: Desk, replicas: int) -> NatsBroker:
     """A broker that carries out jobs once it is started; stopping it drains and closes `client`."""
     broker = ConnectedBroker(client)
     broker.subscriber(
@@ -54,7 +64,7 @@ def job_broker(client: Client, subjects: Subjects, desk: Desk) -> NatsBroker:
         decoder=_undecoded,
         title="jobs",
         description="The same commands as under `cmd`, carried out durably.",
-    )(Jobs(broker, subjects, desk).carry_out)
+    )(Jobs(broker, client.jetstream(), subjects, desk, replicas).carry_out)
     return broker
 
 
@@ -65,8 +75,10 @@ async def _undecoded(message: Any) -> Any:
 class Jobs:
     """Carries out jobs."""
 
-    def __init__(self, broker: NatsBroker, subjects: Subjects, desk: Desk) -> None:
+    def __init__(self, broker: NatsBroker, js: JetStreamContext, subjects: Subjects, desk: Desk, replicas: int) -> None:
         self._broker = broker
+        self._js = js
+        self._dead = dead_jobs_stream(subjects, replicas)
         self._subjects = subjects
         self._desk = desk
         self._skip = len(subjects.jobs) - 1
@@ -76,22 +88,44 @@ class Jobs:
         job = message.raw_message
         command_id = (job.headers or {}).get(COMMAND_ID) or _id_of(job)
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._desk.receive(
-            job.subject[self._skip :], job.data, job.headers, answered.set_result, fallback_id=command_id
-        )
+        if job.metadata.num_delivered > MOST_DELIVERIES:  # it never got as far as an answer
+            killer = UnexpectedState("the service ended, or fell silent, each time that it was carried out")
+            answered.set_result(Reply(failure(killer), killer))
+        else:
+            self._desk.receive(
+                job.subject[self._skip :], job.data, job.headers, answered.set_result, fallback_id=command_id
+            )
         reply = await answered
+        deliveries = job.metadata.num_delivered
         try:
-            if reply.error is not None and reply.error.code >= 500:
-                await job.nak(delay=TRY_AGAIN_SECONDS)
+            if reply.error is not None and reply.error.code >= 500 and deliveries < MOST_DELIVERIES:
+                await job.nak(delay=min(TRY_AGAIN_SECONDS * 2 ** (deliveries - 1), LONGEST_PAUSE_SECONDS))
                 return
+            dead = reply.error is not None and (reply.error.code >= 500 or reply.error.type == "invalid_data")
+            if dead:
+                await self._bury(job, command_id, reply.error, deliveries)
             await self._broker.publish(
                 reply.text,
                 self._subjects.outcome(command_id),
                 headers={COMMAND_ID: command_id, **(error_headers(reply.error) if reply.error else {})},
             )
-            await (job.term() if reply.error is not None and reply.error.type == "invalid_data" else job.ack())
-        except NatsError as error:
+            await (job.term() if dead else job.ack())
+        except (NatsError, TimeoutError) as error:
             log.warning("a job's outcome could not be published; it will be delivered again", error=str(error))
+
+    async def _bury(self, job: Msg, command_id: str, error: KeyscopeError | None, deliveries: int) -> None:
+        """Put a job into the stream of dead ones. Raises NatsError, and then it is delivered again."""
+        assert error is not None
+        reason = json.dumps(f"{error.type}: {error.message}")[1:-1][:1_000]  # a header is one line of ASCII
+        name = job.subject[self._skip :]
+        await ensure_stream(self._js, self._dead)
+        await self._js.publish(
+            self._subjects.dead_job(name),
+            job.data,
+            stream=DEAD_JOBS_STREAM,
+            headers={**(job.headers or {}), COMMAND_ID: command_id, REASON: reason, ATTEMPTS: str(deliveries)},
+        )
+        log.error("a job was given up", command=name, command_id=command_id, reason=reason, attempts=deliveries)
 
 
 def _id_of(job: Msg) -> str:

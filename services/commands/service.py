@@ -52,7 +52,7 @@ async def serve(
         preparer = Preparer(client, subjects, hashing, lambda: writer.position)
         desk = Desk(writer, preparer, Authenticator(opened, hashing))
         door = RequestDoor(client, subjects, desk, version("keyscope"))
-        broker = job_broker(await connect("keyscope-jobs"), subjects, desk)
+        broker = job_broker(await connect("keyscope-jobs"), subjects, desk, replicas)
         WAITING.read = lambda: writer.waiting
         STORED.read = lambda: writer.position
         CHECKS["event store"] = lambda: store_problem(opened)
