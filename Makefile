@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test golden chaos bench bench-large check format docs lock clean
+.PHONY: help up demo test test-production golden chaos bench bench-large check format docs lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: .venv/server  ## play the story against a service of its own, on a free po
 
 test: .venv/dev  ## run the tests
 	$(BIN)/pytest -q -n auto
+
+test-production: .venv/dev  ## run the long tests: replicas and NATS nodes killed one by one under load
+	$(BIN)/pytest -q -m production tests/production
 
 golden: .venv/dev  ## play recorded cases of Medusa, of the folder GOLDEN=… or our own, and report
 	@$(BIN)/python -m tests.golden.runner $(GOLDEN)

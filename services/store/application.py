@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from eventsourcing.application import AggregateNotFoundError, Repository
-from eventsourcing.persistence import EventStore, OperationalError, PersistenceError
+from eventsourcing.persistence import EventStore, OperationalError, PersistenceError, StoredEvent
 
 from services.domain.aggregate import Aggregate
 from services.domain.api_key import ApiKey
@@ -65,6 +65,12 @@ class Store:
         """Those of the aggregates that there are, by id."""
         events = map(self.events.mapper.to_domain_event, self.recorder.select_events_of(list(ids)))
         return {id: _project(None, own) for id, own in groupby(events, attrgetter("originator_id"))}
+
+    def advance(self, aggregate: Aggregate, stored: StoredEvent) -> bool:
+        """Let `aggregate` follow its next event; false when that is not its next one. What it has had already is."""
+        if stored.originator_version == aggregate.version + 1:
+            _project(aggregate, [self.events.mapper.to_domain_event(stored)])
+        return stored.originator_version <= aggregate.version
 
     def write(self, commit: Commit) -> Committed:
         """Write a batch (see StorePort.insert_batch)."""

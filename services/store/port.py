@@ -45,6 +45,9 @@ class StorePort(Protocol):
     def changed_since(self, position: int) -> tuple[int, set[str]]:
         """(the position now, the aggregates that changed after `position`)."""
 
+    def events_after(self, position: int, limit: int) -> list[tuple[int, StoredEvent]]:
+        """The events after a position with their positions, in order."""
+
     def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
         """The kept replies to those of the commands that were carried out before."""
 

@@ -134,6 +134,9 @@ class PostgresStore(PostgresApplicationRecorder):
         [(now, changed)] = self._rows("position_and_changed", position, position)
         return now, set(changed or ())
 
+    def events_after(self, position: int, limit: int) -> list[tuple[int, StoredEvent]]:
+        return [(row[0], StoredEvent(*row[1:])) for row in self._rows("events_after", position, limit)]
+
     def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
         if not command_ids:
             return {}

@@ -74,6 +74,8 @@ _STATEMENTS: dict[str, LiteralString] = {
         FROM {schema}.sweeps ORDER BY id LIMIT 1""",
     "notifications": """SELECT notification_id, topic, state FROM {schema}.stored_events
         WHERE notification_id > %b ORDER BY notification_id LIMIT %b""",
+    "events_after": """SELECT notification_id, originator_id, originator_version, topic, state
+        FROM {schema}.stored_events WHERE notification_id > %b ORDER BY notification_id LIMIT %b""",
     "select_events_of": """SELECT originator_id, originator_version, topic, state FROM {schema}.stored_events
         WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version""",
     "select_events": """SELECT originator_version, topic, state FROM {schema}.stored_events

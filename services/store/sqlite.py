@@ -162,6 +162,15 @@ class SQLiteStore(SQLiteApplicationRecorder):
             now = self._position(cursor)
             return now, self._changed_since(cursor, position) if now > position else set()
 
+    def events_after(self, position: int, limit: int) -> list[tuple[int, StoredEvent]]:
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events "
+                "WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                (position, limit),
+            )
+            return [(row[0], StoredEvent(*row[1:])) for row in cursor.fetchall()]
+
     def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         if not command_ids:

@@ -137,6 +137,27 @@ def test_a_batch_that_read_what_another_replica_changed_is_refused(open_it: Call
     assert (committed.position, committed.foreign) == (4, {"apk_1"})
 
 
+def test_an_aggregate_follows_what_another_replica_did(open_it: Callable[[], Store]) -> None:
+    one, two = open_it(), open_it()
+    one.write(commit(recorded(1, created()), recorded(1, channel())))
+    kept = one.load("apk_1")
+    assert kept is not None
+    two.write(commit(recorded(2, linked()), recorded(3, dismissed()), known=2))
+    changes = one.recorder.events_after(1, 10)
+    assert [(position, stored.originator_id) for position, stored in changes] == [
+        (2, "sc_1"),
+        (3, "apk_1"),
+        (4, "apk_1"),
+    ]
+    assert one.recorder.events_after(2, 1) == changes[1:2]
+    assert not one.advance(kept, changes[2][1])  # not the next one
+    assert [one.advance(kept, stored) for _, stored in (changes[1], changes[1], changes[2])] == [True] * 3
+    reloaded = two.load("apk_1")
+    assert isinstance(kept, ApiKey)
+    assert isinstance(reloaded, ApiKey)
+    assert (kept.state(), kept.version) == (reloaded.state(), 3)
+
+
 def test_the_index_of_channels_follows_the_events(store: Store) -> None:
     def link(key: str, channel_id: str) -> LinkCreated:
         return LinkCreated(id="pksc", publishable_key_id=key, sales_channel_id=channel_id, created_at=T, updated_at=T)
