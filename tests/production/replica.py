@@ -12,8 +12,9 @@ from typing import Self
 class Replica:
     """A running `keyscope run`. It keeps its folder and its settings over restarts."""
 
-    def __init__(self, services: str, folder: Path, settings: Mapping[str, str]) -> None:
-        """`services` as on the command line; `settings` without KEYSCOPE_."""
+    def __init__(self, services: str, folder: Path, settings: Mapping[str, str], *, crash: str | None = None) -> None:
+        """`services` as on the command line; `settings` without KEYSCOPE_; `crash`: a point of tests.chaos.crashing."""
+        self.crash = crash
         self.services = services
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -24,12 +25,16 @@ class Replica:
         """Start it, without waiting."""
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "keyscope", "run", *self.services.split()],
+                [sys.executable, "-m", *self._program, "run", *self.services.split()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, start_new_session=True,
                 env={**os.environ, "KEYSCOPE_DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1", **self._settings},
             )  # fmt: skip
         self._starts = self.log.count("ready: ") + 1
         return self
+
+    @property
+    def _program(self) -> list[str]:
+        return ["tests.chaos.crashing", self.crash] if self.crash else ["keyscope"]
 
     def wait_ready(self, seconds: float = 60) -> Self:
         """Wait until it serves."""
