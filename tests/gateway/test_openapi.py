@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -47,7 +48,7 @@ async def test_every_route_is_documented(stranger: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_schemathesis_finds_no_lie(running: Gateway, ks: keyscope.Keyscope) -> None:
+async def test_schemathesis_finds_no_lie(running: Gateway, ks: keyscope.Keyscope, tmp_path: Path) -> None:
     key = await ks.api_keys.create({"title": "Web", "type": "publishable"})
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi.json"),
@@ -56,7 +57,7 @@ async def test_schemathesis_finds_no_lie(running: Gateway, ks: keyscope.Keyscope
         *("--phases", "examples,fuzzing", "--max-examples", str(EXAMPLES), "--seed", "1", "--no-color"),
         *("--request-timeout", "10", "--generation-database", "none"),
     ]
-    run = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    run = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     async with asyncio.timeout(SECONDS):
         output, _ = await run.communicate()
     assert run.returncode == 0, output.decode()

@@ -137,13 +137,14 @@ def test_a_folder_is_played_and_reported(tmp_path: Path) -> None:
     good, bad = recorded("entity", 'entity: "sales_channels"'), recorded("entity", 'entity: "sales_channels"')
     bad["name"], bad["outcome"] = "bad", {"result": {"data": []}}
     (tmp_path / "entity.json").write_text(json.dumps({"cases": [good, bad]}))
-    (tmp_path / "http_store.json").write_text(json.dumps({"cases": [{"op": "http"}]}))
+    over_http = recorded("http/http_auth", "auth: wrong bearer")
+    (tmp_path / "http_auth.json").write_text(json.dumps({"cases": [over_http]}))
     done = run(tmp_path)
     assert done.returncode == 1
     assert "entity · bad" in done.stdout
-    assert "http_store.json: not played" in done.stdout
-    written = json.loads((tmp_path / "golden-report.json").read_text())["entity"]
-    assert {case["name"]: case["status"] for case in written} == {good["name"]: "same", "bad": "failing"}
+    written = json.loads((tmp_path / "golden-report.json").read_text())
+    assert {case["name"]: case["status"] for case in written["entity"]} == {good["name"]: "same", "bad": "failing"}
+    assert [case["status"] for case in written["http_auth"]] == ["same"]
 
 
 def test_a_folder_without_cases_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
     """Play and report."""
     cases = read(Path(arguments[0]) if arguments else Path(__file__).parent)
     verdicts = sorted(asyncio.run(play_all(cases)), key=lambda verdict: (verdict.area, verdict.name))
-    print(report(verdicts, others=(), target=REPORT))
+    print(report(verdicts, target=REPORT))
     return 1 if failing(verdicts) else 0
 
 

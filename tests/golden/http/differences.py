@@ -1,4 +1,4 @@
-"""The rules by which an answer over HTTP may differ from Medusa's on purpose, numbered as in docs/medusa-differences.md."""
+"""The rules by which an answer over HTTP may differ on purpose, numbered as in docs/medusa-differences.md."""
 
 from __future__ import annotations
 

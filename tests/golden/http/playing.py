@@ -15,7 +15,7 @@ from keyscope import Event, Keyscope, KeyscopeError
 from tests.golden.http.differences import explanation
 from tests.golden.runner import published
 from tests.golden.runner.bindings import Bindings
-from tests.golden.runner.cases import Case, Look, Step
+from tests.golden.runner.cases import Case, Look, Step, http_files
 from tests.golden.runner.judging import Verdict
 from tests.golden.runner.matching import Matcher, Mismatch
 from tests.golden.runner.operations import OPERATIONS
@@ -32,10 +32,8 @@ ROUTES = {"/store/ping": "/store/scope"}
 
 
 def read(folder: Path) -> list[Case]:
-    """The cases of the `http_*.json` in a folder."""
-    return [
-        Case.read(case) for file in sorted(folder.glob("http_*.json")) for case in json.loads(file.read_text())["cases"]
-    ]
+    """The cases of the `http_*.json` in a folder, and in `http/` there."""
+    return [Case.read(case) for file in http_files(folder) for case in json.loads(file.read_text())["cases"]]
 
 
 @dataclass

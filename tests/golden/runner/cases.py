@@ -66,4 +66,4 @@ def read_folder(folder: Path) -> list[Case]:
 
 def http_files(folder: Path) -> list[Path]:
     """The files of cases that are requests to the HTTP gateway."""
-    return sorted(folder.glob("http_*.json"))
+    return sorted(folder.glob("http_*.json")) + sorted(folder.glob("http/http_*.json"))

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.golden.runner.judging import Verdict, failing
@@ -10,7 +10,7 @@ from tests.golden.runner.judging import Verdict, failing
 SHOWN = 5
 
 
-def report(verdicts: Sequence[Verdict], *, others: Iterable[Path], target: Path) -> str:
+def report(verdicts: Sequence[Verdict], *, target: Path) -> str:
     """The report as text. Writes it to `target` as JSON too."""
     areas = sorted({verdict.area for verdict in verdicts})
     by_area = {area: [verdict for verdict in verdicts if verdict.area == area] for area in areas}
@@ -18,7 +18,6 @@ def report(verdicts: Sequence[Verdict], *, others: Iterable[Path], target: Path)
     lines = [f"{'area':24} {'cases':>5} {'same':>5} {'on purpose':>10} {'failing':>7}  by difference"]
     lines += [_line(area, of_area) for area, of_area in by_area.items()]
     lines += [_line("all", verdicts)]
-    lines += [f"\n{other.name}: not played: it is for the HTTP gateway" for other in others]
     for verdict in failing(verdicts):
         lines += [f"\n{verdict.area} · {verdict.name}", *(f"    {text}" for text in verdict.failures[:SHOWN])]
         lines += [f"    and {len(verdict.failures) - SHOWN} more"] * (len(verdict.failures) > SHOWN)
