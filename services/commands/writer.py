@@ -240,8 +240,9 @@ class Writer:
         except BaseException:
             work.forget()
             raise
-        self._evict(committed.foreign)
-        self._position = committed.position
+        if committed.foreign:
+            self._follow_others(committed)
+        self._position = max(self._position, committed.position)
         self._sweeps = self._sweeps or bool(work.new_sweeps)
         return committed
 
@@ -249,6 +250,13 @@ class Writer:
         self._evict(ids)
         self._position, changed = self._store.recorder.changed_since(self._position)
         self._evict(changed)
+
+    def _follow_others(self, committed: Committed) -> None:
+        """The batch is written, whatever becomes of this."""
+        try:
+            self._follow()
+        except PersistenceError:
+            self._evict(committed.foreign)
 
     def _follow(self) -> None:
         """Let the cached aggregates follow what other replicas did: much less work than to load them again."""
