@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-production golden chaos bench bench-large check format docs lock clean
+.PHONY: help up demo test test-production golden chaos crash-points fuzz bench bench-large check format docs lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ golden: .venv/dev  ## play recorded cases of Medusa, of the folder GOLDEN=… or
 
 chaos: .venv/dev  ## break everything, ROUNDS=… times (20), and prove that nothing is lost or repeated; SEED=… plays it again
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
+
+crash-points: .venv/dev  ## end the process between each pair of steps, and prove the same
+	$(BIN)/pytest -q -m "production or not production" tests/chaos/test_crash_points.py
+
+fuzz: .venv/dev  ## throw N=… (10000) messages of rubbish at every door; SEED=… sends the same again
+	@$(BIN)/python -m tests.hostile --messages $(or $(N),10000) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/server  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each; PEER=medusa
 	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER))

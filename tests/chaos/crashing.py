@@ -1,4 +1,4 @@
-"""`keyscope run` that ends, as by SIGKILL, the moment it comes to a chosen step: `python -m tests.chaos.crashing POINT …`.
+"""`keyscope run` that ends, as by SIGKILL, when it comes to a chosen step: `python -m tests.chaos.crashing POINT …`.
 
 The rest of the arguments is the command line of keyscope. Only tests use this: the steps are wrapped from outside.
 """
