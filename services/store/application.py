@@ -129,6 +129,7 @@ def _sqlite(url: str) -> SQLiteStore:
     recorder = SQLiteStore(Datastore(path))
     recorder.create_table()
     recorder.check()
+    recorder.stretch_log()
     return recorder
 
 
