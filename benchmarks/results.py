@@ -98,7 +98,12 @@ def merged(rows: Iterable[Row], facts: Mapping[str, Any], **plots: Any) -> dict[
     measured = dict.fromkeys(facts, today())
     return {
         "rows": sorted(both.values(), key=lambda each: (order.get(each["name"], len(order)), each["name"])),
-        "facts": {**old["facts"], **facts, "measured": {**old["facts"].get("measured", {}), **measured}},
+        "facts": {
+            **dict.fromkeys(FACT_LIMITS),
+            **old["facts"],
+            **facts,
+            "measured": {**old["facts"].get("measured", {}), **measured},
+        },
         "sweeps": {**old.get("sweeps", {}), **plots.get("sweeps", {})},
         "growth": plots.get("growth") or old.get("growth", {}),
     }
@@ -126,7 +131,9 @@ def markdown(results: Mapping[str, Any], peers: Peers) -> str:
     lines += [_line(each) for each in results["rows"]]
     lines += ["", "| fact | value | limit | measured |", "|---|---:|---:|---|"]
     for name in limited:
-        lines.append(f"| {name} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} | {facts['measured'].get(name)} |")
+        lines.append(
+            f"| {name} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} | {facts['measured'].get(name, 'never yet')} |"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -169,7 +176,7 @@ def _line(each: Row) -> str:
 
 
 def _fact(value: Any) -> str:
-    return _number(value) if isinstance(value, int | float) else str(value)
+    return _number(value) if isinstance(value, int | float | None) else str(value)
 
 
 def _number(value: float | None) -> str:

@@ -9,7 +9,7 @@ WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 210, 46, 52
 COLOURS = (
     "#1f6fb2", "#d1622b", "#2f8f4e", "#b23a6f", "#7a5cc0", "#8a6d1d", "#1d8a8a", "#c23b3b", "#4b5a66", "#5a8f1d",
-    "#a04fb0", "#2b4fd1",
+    "#a04fb0", "#2b4fd1", "#7a4a2b", "#3a3a3a", "#d19a2b", "#6fb21f",
 )  # fmt: skip
 
 Points = Sequence[tuple[float, float]]
