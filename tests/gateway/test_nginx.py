@@ -14,7 +14,7 @@ import pytest
 
 import keyscope
 from keyscope.asgi import INVALID, MISSING
-from tests.support.http import Gateway
+from tests.support.http import Gateway, settled
 from tests.support.nats import free_port
 
 CONFIGURATION = Path("deploy/nginx/keyscope.conf")
@@ -81,6 +81,7 @@ async def test_nginx_asks_keyscope(running: Gateway, ks: keyscope.Keyscope, tmp_
     await ks.link.create(
         [{"api_key": {"api_key_id": key["id"]}, "sales_channel": {"sales_channel_id": id}} for id in channels]
     )
+    await settled(ks)
     async with nginx(running, tmp_path) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
         passed = await http.get("/products", headers={"x-publishable-api-key": key["token"]})
         assert (passed.status_code, passed.text) == (200, ",".join(channels))

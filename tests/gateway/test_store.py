@@ -7,7 +7,7 @@ import pytest
 
 import keyscope
 from keyscope.asgi import HEADER, INVALID, MISSING
-from tests.support.http import client, gateway
+from tests.support.http import client, gateway, settled
 from tests.support.service import Service
 
 Link = tuple[keyscope.types.ApiKey, keyscope.types.SalesChannel]
@@ -19,6 +19,7 @@ async def link(ks: keyscope.Keyscope) -> Link:
     key = await ks.api_keys.create({"title": "Web", "type": "publishable"})
     channel = await ks.sales_channels.create({"name": "Web"})
     await ks.link.create({"api_key": {"api_key_id": key["id"]}, "sales_channel": {"sales_channel_id": channel["id"]}})
+    await settled(ks)
     return key, channel
 
 
@@ -108,6 +109,7 @@ async def test_what_is_no_route(stranger: httpx.AsyncClient, link: Link) -> None
 async def test_when_the_key_must_be_asked_for_and_nobody_answers(service: Service, ks: keyscope.Keyscope) -> None:
     key = await ks.api_keys.create({"title": "Web", "type": "publishable"})
     other = await ks.api_keys.create({"title": "Web", "type": "publishable"})
+    await settled(ks)
     async with gateway(service) as running, client(running) as http:
         assert (await http.get("/store/scope", headers={HEADER: key["token"]})).status_code == 200
         await service.stop()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 import jwt
 
+import keyscope
 from services.runtime.settings import Settings
 from services.runtime.wiring import SERVICES, Context
 from tests.support.nats import free_port
@@ -67,6 +68,11 @@ async def gateway(service: Service, **settings: object) -> AsyncIterator[Gateway
         yield running
     finally:
         await running.stop()
+
+
+async def settled(ks: keyscope.Keyscope) -> None:
+    """Wait until the read model has what this client wrote: the gateway is another client, and does not wait for it."""
+    await ks.query.graph(entity="api_key", fields=["id"], pagination={"take": 1})
 
 
 def client(running: Gateway, **headers: str) -> httpx.AsyncClient:

@@ -21,7 +21,7 @@ from tests.golden.runner.matching import Matcher, Mismatch
 from tests.golden.runner.operations import OPERATIONS
 from tests.golden.runner.playing import position, until
 from tests.golden.runner.stage import delete_streams
-from tests.support.http import ADMIN, bearer, client, gateway
+from tests.support.http import ADMIN, bearer, client, gateway, settled
 from tests.support.nats import Nats
 from tests.support.service import Service
 
@@ -62,6 +62,7 @@ async def play(case: Case, ks: Keyscope, http: httpx.AsyncClient) -> Verdict:
         except KeyscopeError as error:
             played.refused.append(f"{step.op}: {error.message}")
         await asyncio.sleep(PAUSE)
+    await settled(ks)
     old = played.bindings.strings()
     start = await position(ks)
     async with ks.events.all(since=start) as events:
