@@ -84,7 +84,7 @@ def restore(
     """Make a copy the event store of a machine that has none. It begins a new epoch.
 
     That is: events that were published after the copy was made are gone, so the relay makes the stream anew, and read
-    models build themselves anew. Durable subscribers begin again at the first event.
+    models build themselves anew. Subscribers have seen events that are no more: let them begin again.
     """
     from services.runtime import backup as copying
 

@@ -51,7 +51,7 @@ class ConnectedBroker(NatsBroker):
         return self._client
 
 
-def job_broker(client: Client, subjects: Subjects, desk: Desk, replicas: int) -> NatsBroker:
+def job_broker(client: Client, subjects: Subjects, desk: Desk, replicas: int = 1) -> NatsBroker:
     """A broker that carries out jobs once it is started; stopping it drains and closes `client`."""
     broker = ConnectedBroker(client)
     broker.subscriber(

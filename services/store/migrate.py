@@ -73,6 +73,7 @@ def migrate(source: str, target: str, progress: Progress) -> dict[str, str]:
                 done += count
                 progress(f"copying {table.name}", done, total)
         _continue_numbers(connection, new)
+        _same_epoch(old, connection, new.datastore.schema)
         digests: dict[str, str] = {}
         for table in TABLES:
             before, after = hashlib.sha256(), hashlib.sha256()
@@ -157,6 +158,13 @@ def _continue_numbers(connection: Connection[Any], new: PostgresStore) -> None:
             "FROM {schema}.sweeps"
         ).format(name=f"{Identifier(new.datastore.schema).as_string()}.sweeps", schema=Identifier(new.datastore.schema))
     )
+
+
+def _same_epoch(old: sqlite3.Connection, connection: Connection[Any], schema: str) -> None:
+    """It is the same history, so the stream that was filled from the one goes on from the other."""
+    if old.execute("SELECT count(*) FROM sqlite_master WHERE name = 'epoch'").fetchone()[0]:
+        epoch = old.execute("SELECT id, previous FROM epoch").fetchone()
+        connection.execute(SQL("UPDATE {}.epoch SET id = %s, previous = %s").format(Identifier(schema)), epoch)
 
 
 def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:

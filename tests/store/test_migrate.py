@@ -69,6 +69,16 @@ def test_everything_is_there_under_the_same_positions(old: str, postgres: Postgr
     same(old, new)
 
 
+def test_the_stream_goes_on(old: str, postgres: Postgres) -> None:
+    """It was filled from the same history: the epoch moves along."""
+    with closing(open_store(old)) as store:
+        epoch = store.recorder.epoch()
+    new = postgres.store()
+    migrate(old, new, lambda *_: None)
+    with closing(open_store(new)) as store:
+        assert store.recorder.epoch() == epoch
+
+
 def test_broken_off_and_started_again(old: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 40)
     new = postgres.store()
