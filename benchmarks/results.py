@@ -19,6 +19,8 @@ MEDUSA = (FOLDER / "medusa" / "results.json", PEER / "results.json")
 """A measurement on this very machine, if there is one; else the one that comes along."""
 PERCENTILE_FIELDS = {"p50_ms": "50", "p95_ms": "95", "p99_ms": "99", "p999_ms": "99.9"}
 
+BUSY = 0.2
+"""Cores in use by others from which on the rates say little."""
 ALMOST_ALL = 0.9
 """The share of a core from which on it counts as saturated."""
 
@@ -132,7 +134,8 @@ def markdown(results: Mapping[str, Any], peers: Peers) -> str:
     lines += ["", "| fact | value | limit | measured |", "|---|---:|---:|---|"]
     for name in limited:
         lines.append(
-            f"| {name} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} | {facts['measured'].get(name, 'never yet')} |"
+        measured = facts["measured"].get(name, "never yet")
+        lines.append(f"| {name} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} | {measured} |")
         )
     return "\n".join([*lines, ""])
 
@@ -142,7 +145,9 @@ def _circumstances(facts: Mapping[str, Any], peers: Peers) -> list[str]:
     machine = f"{here['cores']} cores of {here['cpu']}, {here['memory_gib']} GiB; {here['kernel']}"
     disk = f"{here['file_system']}, where an fdatasync takes {here['fdatasync_p50_ms']} ms (p50)"
     peer = f"{theirs['cores']} cores of {theirs['cpu']}, {theirs['date']}"
+    busy = facts["busy_elsewhere_cores"]
     return [
+        *([f"**The machine was busy with other programs: {busy} cores of theirs before the start.**", ""] * (busy > BUSY)),
         f"{machine}; {disk}. Load, nats-server and all services share these cores.",
         "",
         *(f"* {what}: {how}" for what, how in facts["durability"].items()),

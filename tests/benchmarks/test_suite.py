@@ -80,6 +80,7 @@ def test_stream_and_read_model_come_back(folder: Path, rows: list[results.Row]) 
 
 def test_results_hold_every_name_and_fact(rows: list[results.Row], folder: Path, tmp_path: Path) -> None:
     facts = {
+        "busy_elsewhere_cores": 1.5,
         "machine": machine.machine(tmp_path),
         "versions": machine.versions(),
         "durability": machine.durability(folder),
@@ -92,6 +93,7 @@ def test_results_hold_every_name_and_fact(rows: list[results.Row], folder: Path,
     text = results.markdown(merged, Peers())
     assert all(row["title"] in text for row in merged["rows"])
     assert "synchronous=FULL" in text
+    assert "The machine was busy with other programs: 1.5 cores" in text
 
 
 def test_the_committed_results_have_the_promised_shape() -> None:
