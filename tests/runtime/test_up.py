@@ -126,7 +126,7 @@ def test_the_log_is_json_when_asked_for(keyscope_up: Start) -> None:
 
     lines = [json.loads(line) for line in up.errors.splitlines()]
 
-    assert {line["process"] for line in lines} == {"up", "commands", "reads"}
+    assert {line["process"] for line in lines} == {"up", "commands", "reads", "http"}
     assert any(line["logger"] == "nats-server" and line["event"] == "Server is ready" for line in lines)
 
 
