@@ -133,10 +133,8 @@ def markdown(results: Mapping[str, Any], peers: Peers) -> str:
     lines += [_line(each) for each in results["rows"]]
     lines += ["", "| fact | value | limit | measured |", "|---|---:|---:|---|"]
     for name in limited:
-        lines.append(
         measured = facts["measured"].get(name, "never yet")
         lines.append(f"| {name} | {_fact(facts[name])} | {FACT_LIMITS.get(name, '')} | {measured} |")
-        )
     return "\n".join([*lines, ""])
 
 
@@ -146,8 +144,9 @@ def _circumstances(facts: Mapping[str, Any], peers: Peers) -> list[str]:
     disk = f"{here['file_system']}, where an fdatasync takes {here['fdatasync_p50_ms']} ms (p50)"
     peer = f"{theirs['cores']} cores of {theirs['cpu']}, {theirs['date']}"
     busy = facts["busy_elsewhere_cores"]
+    warning = f"**The machine was busy with other programs: {busy} cores before the start.**"
     return [
-        *([f"**The machine was busy with other programs: {busy} cores of theirs before the start.**", ""] * (busy > BUSY)),
+        *([warning, ""] if busy > BUSY else []),
         f"{machine}; {disk}. Load, nats-server and all services share these cores.",
         "",
         *(f"* {what}: {how}" for what, how in facts["durability"].items()),
