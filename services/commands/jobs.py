@@ -29,7 +29,7 @@ from services.commands.desk import Desk
 
 DURABLE = "keyscope-commands"
 AT_ONCE = 256
-"""Jobs in hand at once: they start in order, and those that wait together are one transaction."""
+"""Jobs in hand at once: those that wait together are one transaction. Their order is not promised."""
 ACK_WAIT_SECONDS = 30.0
 TRY_AGAIN_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0

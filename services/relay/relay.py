@@ -124,8 +124,8 @@ class Relay:
             if not there or (there[0][0], decode(there[0][2]).id) != (last.position, last.id):
                 raise AnotherHistory(
                     f"the stream {EVENTS_STREAM} ends with event {last.id} at position {last.position}, which the "
-                    "event store does not have: has an older copy of the store been put back? `keyscope new-epoch` lets "
-                    "the stream and the read models be made anew from this store"
+                    "event store does not have: has an older copy of the store been put back? `keyscope new-epoch` "
+                    "lets the stream and the read models be made anew from this store"
                 )
         if told is None:
             await self.stream.adopt(epoch.id)

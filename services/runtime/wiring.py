@@ -14,8 +14,8 @@ from events.subjects import Subjects
 from projections.database import versioned
 from services.bus.client import Client
 from services.bus.measures import CHECKS
-from services.commands import service as commands
 from services.bus.streams import StreamMismatch
+from services.commands import service as commands
 from services.query import service as query
 from services.relay import service as relay
 from services.runtime.credentials import options

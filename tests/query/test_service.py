@@ -131,7 +131,8 @@ async def test_the_answers_follow_the_stream(bench: Bench) -> None:
         await bench.fill()
         assert (await bench.graph(**asked))["data"][0]["title"] == "New"
         status = json.loads((await bench.ask("status", {})).data)
-        assert status == {"state": "following", "position": bench.stream.position, "behind": 0, "schema_version": VERSION}
+        at = bench.stream.position
+        assert status == {"state": "following", "position": at, "behind": 0, "schema_version": VERSION}
 
 
 async def test_it_waits_for_the_stream_and_for_a_position(bench: Bench) -> None:
