@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import structlog
-from eventsourcing.persistence import IntegrityError, PersistenceError
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
+from events.base import UnknownEvent
 from events.errors import Conflict, KeyscopeError, Unavailable, UnexpectedState, error_in
 from services.bus.measures import BATCHES, COMMANDS, COMMITS, CONTENDED
 from services.bus.replies import failure, success
@@ -24,6 +25,7 @@ from services.commands.handlers import HANDLERS
 from services.commands.naming import named
 from services.commands.sweeps import step_sweep
 from services.commands.work import Work
+from services.domain.aggregate import Aggregate
 from services.domain.clock import now
 from services.store.application import Store
 from services.store.commit import Commit, Committed, Outcome, StaleRead
@@ -263,11 +265,18 @@ class Writer:
         while changes := self._store.recorder.events_after(self._position, FOLLOWED_AT_ONCE):
             for _, stored in changes:
                 aggregate = self._cache.get(str(stored.originator_id))
-                if aggregate is not None and not self._store.advance(aggregate, stored):
+                if aggregate is not None and not self._advanced(aggregate, stored):
                     self._cache.evict(aggregate.id)
             self._position = changes[-1][0]
             if len(changes) < FOLLOWED_AT_ONCE:
                 return
+
+    def _advanced(self, aggregate: Aggregate, stored: StoredEvent) -> bool:
+        """Whether the aggregate could follow. An event of a newer release is left for whoever loads it to meet."""
+        try:
+            return self._store.advance(aggregate, stored)
+        except UnknownEvent:
+            return False
 
     def _evict(self, ids: set[str]) -> None:
         for id in ids:

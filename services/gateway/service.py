@@ -5,10 +5,9 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 
-import structlog
 import uvicorn
 
-from keyscope import Keyscope, Storefront, Timeout, Unavailable
+from keyscope import Keyscope
 from services.gateway.app import application
 from services.gateway.options import Options
 from services.gateway.signing_in import SignIn
@@ -17,9 +16,6 @@ CONNECTIONS = 4096
 """Beyond so many requests at once, the answer is 503."""
 BACKLOG = 2048
 DRAIN_SECONDS = 5
-WAIT_SECONDS = 0.05
-
-log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -42,9 +38,7 @@ async def serve(
 ) -> None:
     """Serve on `listener`, which this closes. When `stopping` is set, finish what has begun and return."""
     sign_in = SignIn(ks, options)
-    storefront = await _storefront(ks, stopping)
-    if storefront is None:
-        return
+    storefront = await ks.storefront()
     async with storefront:
         await sign_in.start()
         try:
@@ -74,15 +68,3 @@ async def serve(
         finally:
             await sign_in.stop()
             await ks.close()
-
-
-async def _storefront(ks: Keyscope, stopping: asyncio.Event) -> Storefront | None:
-    """As soon as there is a stream of events to follow; None when `stopping` is set before."""
-    while not stopping.is_set():
-        try:
-            return await ks.storefront()
-        except (Unavailable, Timeout) as error:
-            log.debug("waiting for the stream of events", reason=error.message)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), WAIT_SECONDS)
-    return None

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 from nats.aio.client import Client
 
@@ -179,3 +181,22 @@ async def test_a_full_disk_is_answered_and_nothing_is_half_done(
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_the_store_is_in_the_data_folder(write_side: Service) -> None:
     assert (Path(write_side.settings.data_dir) / "events.db").exists()
+
+
+async def test_an_event_of_a_newer_release_spoils_its_own_aggregate_alone(nats_server: Nats, tmp_path: Path) -> None:
+    """As a replica of the next release may store it, while this one runs and knows the key."""
+    running = Service(nats_server.url, tmp_path / "newer")
+    await running.start("commands")
+    client = await nats.connect(nats_server.url)
+    requests = Requests(client)
+    await requests.send("api_key.create", KEY)
+    with sqlite3.connect(tmp_path / "newer" / "events.db") as store:
+        store.execute("INSERT INTO stored_events VALUES ('apk_1', 2, 'api_key.exploded:1', ?)", (b'{"data":{}}',))
+    store.close()
+    for name in "ab":
+        assert "data" in await requests.send("sales_channel.create", {"id": f"sc_{name}", "name": name})
+    met = await requests.send("api_key.update", {"id": "apk_1", "update": {"title": "N"}})
+    assert met["error"]["type"] == "unexpected_state"
+    assert "data" in await requests.send("sales_channel.create", {"id": "sc_c", "name": "c"})
+    await client.close()
+    await running.stop()
