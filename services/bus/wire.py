@@ -1,8 +1,8 @@
-"""Where nats-py's public calls cost more than the work itself: many small messages, one way.
+"""Where nats-py's public calls cost more than the work itself: many small messages.
 
 Sending an event costs nats-py 20 to 30 µs, receiving one 10 to 18; written out as here, each costs 3 to 6 (measured in
 benchmarks/README.md). Connecting, credentials, TLS, reconnecting and everything else stay the library's: this module
-only hands it bytes to send, and takes the messages of one subscription before it looks at them. It uses names that
+only hands it bytes to send, and takes the messages of a subscription before it looks at them. It uses names that
 nats-py keeps to itself, so tests/bus run it against every version that the lock file takes.
 """
 
@@ -11,50 +11,62 @@ from collections.abc import Callable
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
+from nats.errors import ConnectionClosedError, OutboundBufferLimitError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-Receive = Callable[[bytes, bytes, bytes], None]
-"""(reply subject, header block, payload) of one message; both first may be empty."""
+Receive = Callable[[bytes, bytes, bytes, bytes], None]
+"""(subject, reply subject, header block, payload) of one message; reply subject and header block may be empty."""
 
 _CRLF = b"\r\n"
 
 
 def message(subject: bytes, header: bytes, payload: bytes) -> bytes:
-    """A message with headers as it goes over the wire. `header` is a whole header block."""
+    """A message as it goes over the wire. `header` is a whole header block, or empty."""
+    if not header:
+        return b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload)
     return b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, len(header), len(header) + len(payload), header, payload)
 
 
 async def send(client: Client, frames: bytes) -> None:
-    """Send messages that are written out already. They are buffered as those of `publish` are."""
+    """Send messages that are written out already. They are buffered as those of `publish` are, up to the same size.
+
+    Raises ConnectionClosedError, OutboundBufferLimitError.
+    """
+    if client.is_closed:
+        raise ConnectionClosedError
+    if not client.is_connected and len(frames) + client.pending_data_size > client._max_pending_size:
+        raise OutboundBufferLimitError
     await client._send_command(frames)
-    await client._flush_pending()
+    if client._flush_queue is not None and client._flush_queue.empty():
+        await client._flush_pending()
 
 
 async def take(client: Client, subscription: Subscription, receive: Receive) -> None:
     """Let `receive` have each message of the subscription, at once and in order, instead of the subscription.
 
-    It is called while the bytes are read, so it must neither wait nor take long. One subscription of a client can be
-    taken; another one replaces it. It stays taken when the client reconnects.
+    It is called while the bytes are read, so it must neither raise, nor wait, nor take long. The subscription stays
+    taken when the client reconnects, until it is given back.
     """
     while client._ps.state != AWAITING_CONTROL_LINE:
         await asyncio.sleep(0)  # the library is in the middle of a message
     if not isinstance(client._ps, _Taker):
         client._ps = _Taker(client, bytes(client._ps.buf))
-    client._ps.sid = b"%d" % subscription._id
-    client._ps.receive = receive
+    client._ps.taken[b"%d" % subscription._id] = receive
 
 
-def _nobody(reply: bytes, header: bytes, payload: bytes) -> None: ...
+def give_back(client: Client, subscription: Subscription) -> None:
+    """Take its messages no longer: it has ended."""
+    if isinstance(client._ps, _Taker):
+        client._ps.taken.pop(b"%d" % subscription._id, None)
 
 
 class _Taker(Parser):
-    """The library's parser for all but one subscription."""
+    """The library's parser for all but the subscriptions that are taken, by their number."""
 
     def __init__(self, client: Client, begun: bytes) -> None:
         super().__init__(client)
         self._rest = begun
-        self.sid = b""
-        self.receive: Receive = _nobody
+        self.taken: dict[bytes, Receive] = {}
 
     def reset(self) -> None:
         """A new connection: nothing of the old one will be completed."""
@@ -74,14 +86,15 @@ class _Taker(Parser):
                 stop += int(words[-1]) + 2
                 if stop > length:
                     break
-                if words[2] == self.sid:
+                receive = self.taken.get(words[2])
+                if receive is not None:
                     body = line + 2
                     if kind == b"HMSG":
                         body += int(words[-2])
                         reply = words[3] if len(words) == 6 else b""
                     else:
                         reply = words[3] if len(words) == 5 else b""
-                    self.receive(reply, data[line + 2 : body], data[body : stop - 2])
+                    receive(words[1], reply, data[line + 2 : body], data[body : stop - 2])
                     at = stop
                     continue
             await super().parse(data[at:stop])

@@ -6,19 +6,19 @@ it; it carries the durable door (jobs.py), where batches amortise it.
 
 import asyncio
 import json
-from collections import Counter, deque
+from collections import Counter
 from functools import cache
 from typing import Any
 
 import structlog
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 from nats.micro import add_service
-from nats.micro.request import Request
-from nats.micro.service import EndpointConfig, EndpointStats, Service, ServiceConfig
+from nats.micro.service import EndpointStats, Service, ServiceConfig
 
 from events.commands import COMMANDS
 from events.subjects import QUEUE_GROUP, Subjects
+from services.bus.calls import Call, Calls
 from services.bus.leaving import leave
 from services.bus.replies import error_headers
 from services.commands.command import Reply
@@ -44,17 +44,15 @@ class RequestDoor:
         self._desk = desk
         self._version = version
         self._skip = len(subjects.commands) - 1
-        self._outgoing: deque[tuple[Request, Reply]] = deque()
-        self._replies = asyncio.Event()
+        self._calls: Calls | None = None
         self._unanswered = 0
         self._all_answered = asyncio.Event()
         self._counts: Counter[str] = Counter()
         self._service: Service | None = None
-        self._sender: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Begin to receive."""
-        self._sender = asyncio.create_task(self._send())
+        self._calls = Calls(self._client)
         self._service = await add_service(
             self._client,
             ServiceConfig(
@@ -64,14 +62,13 @@ class RequestDoor:
                 stats_handler=self._stats,
             ),
         )
-        await self._service.add_endpoint(
-            EndpointConfig(
-                name="commands",
-                subject=self._subjects.commands,
-                queue_group=QUEUE_GROUP,
-                handler=self._receive,
-                metadata=_schemas(),
-            )
+        await self._calls.add_endpoint(
+            self._service,
+            self._receive,
+            name="commands",
+            subject=self._subjects.commands,
+            queue_group=QUEUE_GROUP,
+            metadata=_schemas(),
         )
 
     async def close(self) -> None:
@@ -81,38 +78,24 @@ class RequestDoor:
         if self._unanswered:
             self._all_answered.clear()
             await self._all_answered.wait()
-        if self._sender is not None:
-            self._sender.cancel()
+        if self._calls is not None:
+            await self._calls.close()
         await self._client.flush()
 
-    async def _receive(self, request: Request) -> None:
-        name = request.subject[self._skip :]
+    def _receive(self, call: Call) -> None:
+        name = call.subject[self._skip :]
         self._counts[name if name in COMMANDS else "unknown"] += 1
         self._unanswered += 1
-        self._desk.receive(name, request.data, request.headers, lambda reply: self._answer(request, reply))
+        self._desk.receive(name, call.data, call.headers, lambda reply: self._answer(call, reply))
 
-    def _answer(self, request: Request, reply: Reply) -> None:
-        self._outgoing.append((request, reply))
-        self._replies.set()
-
-    async def _send(self) -> None:
-        while True:
-            await self._replies.wait()
-            self._replies.clear()
-            while self._outgoing:
-                await self._send_one(*self._outgoing.popleft())
-
-    async def _send_one(self, request: Request, reply: Reply) -> None:
+    def _answer(self, call: Call, reply: Reply) -> None:
         try:
-            await request.respond(reply.text, headers=error_headers(reply.error) if reply.error else None)
-        except ValueError:
-            pass  # published without asking for a reply
-        except NatsError as error:
-            log.warning("a reply could not be sent; its sender will ask again", error=str(error))
-        finally:
-            self._unanswered -= 1
-            if not self._unanswered:
-                self._all_answered.set()
+            call.respond(reply.text, error_headers(reply.error) if reply.error else None)
+        except MaxPayloadError:
+            log.warning("a reply is larger than the server takes", command=call.subject, bytes=len(reply.text))
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._all_answered.set()
 
     def _stats(self, _: EndpointStats) -> dict[str, Any]:
         return {"commands": dict(self._counts)}

@@ -7,13 +7,13 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from nats.micro.request import Request
 from pydantic_core import from_json, to_json
 
 from events.errors import InvalidData, KeyscopeError, NotAllowed, Unavailable, UnexpectedState
 from projections import question, scope
 from projections.graph import Plans
 from projections.schema import VERSION
+from services.bus.calls import Call
 from services.bus.measures import QUERIES
 from services.bus.replies import error_headers, failure
 from services.query.follower import Follower
@@ -48,7 +48,7 @@ class Endpoints:
         """How many queries had a shape that was new."""
         return self._plans.compiled
 
-    async def graph(self, request: Request) -> None:
+    def graph(self, request: Call) -> None:
         """`query.graph`."""
         try:
             body = _body(request.data)
@@ -57,36 +57,36 @@ class Endpoints:
             position = _position(body)
             answer = self._readers.at_once(asked, plan) if position <= self._progress.position else None
         except KeyscopeError as error:
-            await self._refuse(request, error)
+            self._refuse(request, error)
         except Exception:
             log.exception("a query failed", subject=request.subject)
-            await self._refuse(request, UnexpectedState(FAILED))
+            self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
-                await request.respond(answer)
+                request.respond(answer)
             else:
-                await self._later(request, self._graph_later(position, asked, plan))
+                self._later(request, self._graph_later(position, asked, plan))
 
-    async def scope(self, request: Request) -> None:
+    def scope(self, request: Call) -> None:
         """Token to channels."""
         try:
             body = _body(request.data)
             position = _position(body)
             answer = self._scope(body) if position <= self._progress.position else None
         except KeyscopeError as error:
-            await self._refuse(request, error)
+            self._refuse(request, error)
         except Exception:
             log.exception("a query failed", subject=request.subject)
-            await self._refuse(request, UnexpectedState(FAILED))
+            self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
-                await request.respond(answer)
+                request.respond(answer)
             else:
-                await self._later(request, self._scope_later(position, body))
+                self._later(request, self._scope_later(position, body))
 
-    async def status(self, request: Request) -> None:
+    def status(self, request: Call) -> None:
         """How far the read model is."""
-        await request.respond(
+        request.respond(
             to_json(
                 {
                     "state": self._follower.state,
@@ -125,27 +125,27 @@ class Endpoints:
             raise NotAllowed(WRONG_KEY)
         return found.text
 
-    async def _later(self, request: Request, answer: Coroutine[Any, Any, bytes]) -> None:
+    def _later(self, request: Call, answer: Coroutine[Any, Any, bytes]) -> None:
         if len(self._tasks) >= MAX_TASKS:
             answer.close()
-            await self._refuse(request, Unavailable("Too many queries at once; try again", retry_after_ms=500))
+            self._refuse(request, Unavailable("Too many queries at once; try again", retry_after_ms=500))
             return
         task = asyncio.create_task(self._answer(request, answer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, request: Request, answer: Awaitable[bytes]) -> None:
+    async def _answer(self, request: Call, answer: Awaitable[bytes]) -> None:
         try:
-            await request.respond(await answer)
+            request.respond(await answer)
         except KeyscopeError as error:
-            await self._refuse(request, error)
+            self._refuse(request, error)
         except Exception:
             log.exception("a query failed", subject=request.subject)
-            await self._refuse(request, UnexpectedState(FAILED))
+            self._refuse(request, UnexpectedState(FAILED))
 
-    async def _refuse(self, request: Request, error: KeyscopeError) -> None:
+    def _refuse(self, request: Call, error: KeyscopeError) -> None:
         self.refused += 1
-        await request.respond(failure(error), headers=error_headers(error))
+        request.respond(failure(error), headers=error_headers(error))
 
 
 def _body(data: bytes) -> dict[str, Any]:

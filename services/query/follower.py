@@ -27,7 +27,7 @@ from nats.js.errors import NotFoundError
 from events.subjects import EPOCH, EVENTS_STREAM, Subjects
 from projections.projector import MissingEvents, Projector, Published, position_of
 from services.bus.measures import APPLYING, PROJECTED
-from services.bus.wire import take
+from services.bus.wire import give_back, take
 
 BATCH = 5_000
 """Events in one transaction."""
@@ -141,6 +141,7 @@ class Follower:
             for task in (watch, apply):
                 task.cancel()
             await asyncio.gather(watch, apply, return_exceptions=True)
+            give_back(self._client, subscription)
             with suppress(NatsError, TimeoutError):
                 await subscription.unsubscribe()
                 await self._js.delete_consumer(EVENTS_STREAM, consumer.name)
@@ -204,7 +205,7 @@ class _Session:
         self.buffer: deque[Published] = deque()
         self.pending = 0
 
-    def receive(self, reply: bytes, header: bytes, text: bytes) -> None:
+    def receive(self, _: bytes, reply: bytes, header: bytes, text: bytes) -> None:
         """One message of the consumer: an event, a heartbeat, or the server asking whether it may go on."""
         if self._over.done():
             return  # what follows a gap must not be applied

@@ -19,6 +19,7 @@ from events.replies import GraphReply, ScopeReply, StatusReply
 from events.subjects import QUEUE_GROUP, Subjects
 from projections.database import versioned
 from projections.projector import Projector
+from services.bus.calls import Call, Calls
 from services.bus.leaving import leave
 from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
 from services.query.endpoints import Endpoints
@@ -59,18 +60,19 @@ async def serve(
     endpoints = Endpoints(progress, readers, follower)
     _measured(progress, follower, endpoints)
     service = await _micro(client, endpoints)
+    calls = Calls(client)
     following = asyncio.create_task(follower.run())
     try:
-        await _add(service, subjects, "status", endpoints.status, StatusQuery, StatusReply)
+        await _add(calls, service, subjects, "status", endpoints.status, StatusQuery, StatusReply)
         if await _unless(stopping, follower.caught_up.wait()):
-            await _add(service, subjects, "graph", endpoints.graph, GraphQuery, GraphReply)
-            await _add(service, subjects, "scope", endpoints.scope, ScopeQuery, ScopeReply)
+            await _add(calls, service, subjects, "graph", endpoints.graph, GraphQuery, GraphReply)
+            await _add(calls, service, subjects, "scope", endpoints.scope, ScopeQuery, ScopeReply)
             # A request goes out behind the subscriptions; a flush may overtake them (nats-py writes its PING at once).
             await client.request(subjects.query("status"), timeout=DRAIN_SECONDS)
             ready()
             await stopping.wait()
     finally:
-        await _leave(client, service, endpoints)
+        await _leave(client, service, endpoints, calls)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await follower.close()
@@ -79,12 +81,13 @@ async def serve(
             await client.close()
 
 
-async def _leave(client: Client, service: Service, endpoints: Endpoints) -> None:
+async def _leave(client: Client, service: Service, endpoints: Endpoints, calls: Calls) -> None:
     """Takes no more requests, and answers those it has; a server that is gone cannot be told either."""
     with suppress(NatsError, TimeoutError, OSError):
         async with asyncio.timeout(DRAIN_SECONDS):
             await leave(service)
             await endpoints.drained()
+            await calls.close()
             await client.flush()
 
 
@@ -106,23 +109,25 @@ async def _micro(client: Client, endpoints: Endpoints) -> Service:
         name=NAME,
         version=VERSION,
         description="Graph queries over API keys, sales channels and their links",
-        queue_group=QUEUE_GROUP,
         stats_handler=stats,
     )
 
 
 async def _add(
+    calls: Calls,
     service: Service,
     subjects: Subjects,
     name: str,
-    handler: Callable[[Any], Awaitable[None]],
+    receive: Callable[[Call], None],
     request: type[BaseModel],
     reply: type[BaseModel],
 ) -> None:
-    await service.add_endpoint(
+    await calls.add_endpoint(
+        service,
+        receive,
         name=name,
         subject=subjects.query(name),
-        handler=handler,
+        queue_group=QUEUE_GROUP,
         metadata={"request_schema": _schema(request), "response_schema": _schema(reply)},
     )
 

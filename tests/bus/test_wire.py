@@ -28,7 +28,7 @@ class Taken:
         self.messages: list[tuple[bytes, bytes, bytes]] = []
 
     def receive(self, *message: bytes) -> None:
-        reply, header, payload = message
+        _, reply, header, payload = message
         self.messages.append((reply, header, payload))
 
     async def payloads(self, count: int) -> list[bytes]:
