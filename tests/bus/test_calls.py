@@ -27,7 +27,7 @@ def answer(call: Call) -> None:
     """What was asked, as JSON; what is too long for the server is told."""
     if call.data == b"long":
         with pytest.raises(MaxPayloadError):
-            call.respond(b"x" * 2_000_000)
+            call.respond(b"x" * 9_000_000)
     call.respond(json.dumps([call.subject, call.headers, call.data.decode()]).encode(), {"A": "b"})
 
 
