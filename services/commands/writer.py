@@ -9,7 +9,7 @@ A reply is sent only after the transaction is synced to disk. Where the process 
 import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
 import structlog
@@ -37,8 +37,8 @@ BATCH_WEIGHT = 4_000
 """About how many events one transaction takes at most, unless a single command has more."""
 RETRY_AFTER_MS = 250
 REDO_LIMIT = 20
-CONTENDED_BATCHES = 16
-"""Batches that are written alone after another replica came first: most likely it is still busy."""
+CROWDED_BATCHES = 16
+"""Batches that take turns after another replica has written: most likely it is still busy."""
 FOLLOWED_AT_ONCE = 1_000
 LOOK_SECONDS = 5.0
 """How often an idle writer looks for the sweeps of a replica that has died."""
@@ -64,7 +64,8 @@ class Writer:
         self._stopping = False
         self._position = store.recorder.position()
         self._indexed = self._position
-        self._contended = 0
+        self._crowded = 0
+        self._behind: Committed | None = None
         self._sweeps = True
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._stopped = asyncio.Event()
@@ -110,11 +111,11 @@ class Writer:
     def _run(self) -> None:
         try:
             while self._wait_for_work():
-                batch = self._take_batch()
-                if batch:
-                    self._carry_out(batch)
+                if self._waiting:
+                    self._carry_out()
                 if self._sweeps:
                     self._sweep()
+                self._follow_others()
                 if self._position - self._indexed >= INDEX_EVERY:
                     self._index()
         except BaseException:
@@ -145,28 +146,37 @@ class Writer:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _carry_out(self, batch: list[Command]) -> None:
-        """Run and answer a batch. One that meets another replica's change is redone alone, at last one by one."""
+    def _carry_out(self) -> None:
+        """Run and answer a batch. One that meets another replica's change is redone in turn, at last one by one."""
         begun = perf_counter()
+        batch: list[Command] = []
         try:
             answers = self._write_in_turn(batch)
         except (StaleRead, IntegrityError):
             answers = self._one_by_one(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are answered
-            answers = self._failed(batch, error)
+            answers = self._failed(batch or self._take_batch(), error)
         self._answer(answers)
         _measure(answers, perf_counter() - begun)
 
     def _write_in_turn(self, batch: list[Command]) -> Answers:
-        if not self._contended:
+        """Fill the batch and write it. Replicas that are busy at the same time take turns.
+
+        Whose turn it is takes what has come while it waited: so batches are as large as one replica's would be, and
+        nothing is redone.
+        """
+        if not self._crowded:
+            batch += self._take_batch()
             try:
                 return self._write(batch)
             except (StaleRead, IntegrityError):
-                self._contended = CONTENDED_BATCHES
+                self._crowded = CROWDED_BATCHES
                 CONTENDED.add(1)
-        self._contended -= 1
+        self._crowded -= 1
         with self._store.recorder.alone():
-            self._follow()
+            if self._follow():
+                self._crowded = CROWDED_BATCHES
+            batch += [] if batch else self._take_batch()
             return self._write(batch)
 
     def _one_by_one(self, batch: list[Command]) -> Answers:
@@ -200,6 +210,7 @@ class Writer:
         return [(command, Reply(failure(answer), answer)) for command in batch]
 
     def _write(self, batch: list[Command]) -> Answers:
+        self._follow_others()
         known = self._store.recorder.outcomes([command.context.command_id for command in batch if command.repeatable])
         work = Work(self._store, self._cache)
         instant = now()
@@ -243,8 +254,9 @@ class Writer:
             work.forget()
             raise
         if committed.foreign:
-            self._follow_others(committed)
-        self._position = max(self._position, committed.position)
+            self._behind = committed
+            self._crowded = CROWDED_BATCHES
+        self._position = committed.position
         self._sweeps = self._sweeps or bool(work.new_sweeps)
         return committed
 
@@ -253,23 +265,29 @@ class Writer:
         self._position, changed = self._store.recorder.changed_since(self._position)
         self._evict(changed)
 
-    def _follow_others(self, committed: Committed) -> None:
-        """The batch is written, whatever becomes of this."""
-        try:
-            self._follow()
-        except PersistenceError:
-            self._evict(committed.foreign)
+    def _follow_others(self) -> None:
+        """Let cached aggregates follow what others did before the last commit, now that its senders are answered."""
+        committed, self._behind = self._behind, None
+        if committed is not None:
+            self._advance(committed.others)
+            if not committed.others:
+                self._evict(committed.foreign)
 
-    def _follow(self) -> None:
-        """Let the cached aggregates follow what other replicas did: much less work than to load them again."""
+    def _follow(self) -> bool:
+        """Let the cached aggregates follow what other replicas did, if anything: less work than to load them again."""
+        before = self._position
         while changes := self._store.recorder.events_after(self._position, FOLLOWED_AT_ONCE):
-            for _, stored in changes:
-                aggregate = self._cache.get(str(stored.originator_id))
-                if aggregate is not None and not self._advanced(aggregate, stored):
-                    self._cache.evict(aggregate.id)
+            self._advance(changes)
             self._position = changes[-1][0]
             if len(changes) < FOLLOWED_AT_ONCE:
-                return
+                break
+        return self._position > before
+
+    def _advance(self, changes: Iterable[tuple[int, StoredEvent]]) -> None:
+        for _, stored in changes:
+            aggregate = self._cache.get(str(stored.originator_id))
+            if aggregate is not None and not self._advanced(aggregate, stored):
+                self._cache.evict(aggregate.id)
 
     def _advanced(self, aggregate: Aggregate, stored: StoredEvent) -> bool:
         """Whether the aggregate could follow. An event of a newer release is left for whoever loads it to meet."""
@@ -284,6 +302,7 @@ class Writer:
 
     def _sweep(self) -> None:
         """One step of the oldest sweep, while no command waits."""
+        self._follow_others()
         work = Work(self._store, self._cache)
         work.begin_step(now())
         try:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from eventsourcing.persistence import StoredEvent
+
 from services.domain.aggregate import Recorded
 
 Direction = Literal["dismiss", "restore"]
@@ -64,6 +66,11 @@ class Commit:
     moved_sweeps: Sequence[Sweep] = ()
     done_sweeps: Sequence[int] = ()
 
+    @property
+    def has_sweeps(self) -> bool:
+        """Whether it changes sweeps, as few do."""
+        return bool(self.new_sweeps or self.moved_sweeps or self.done_sweeps)
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -73,3 +80,5 @@ class Committed:
     position: int
     foreign: set[str]
     """Aggregates that other replicas changed meanwhile, which the batch had not read."""
+    others: Sequence[tuple[int, StoredEvent]] = ()
+    """Those changes with their positions, in order; empty when they were too many."""

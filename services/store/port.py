@@ -28,7 +28,7 @@ class StorePort(Protocol):
         """
 
     def alone(self) -> AbstractContextManager[None]:
-        """While inside, what this thread reads stays true until it writes, where the database can promise that."""
+        """While inside, what this thread reads stays true until its first batch, if the database can promise that."""
 
     async def follow(self, grown: Callable[[], None]) -> None:
         """Call `grown` whenever anybody has committed, until cancelled. Returns at once if the database cannot tell."""

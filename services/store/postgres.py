@@ -1,7 +1,7 @@
 """The event store in PostgreSQL, for several replicas at once.
 
-The tables of events are those of the library's recorder. One transaction takes a batch in two round trips: lock and
-look, then write and commit.
+The tables of events are those of the library's recorder. A batch is one transaction and one statement. While nobody
+else writes it takes one round trip; when others do, two: lock and look, then write and commit.
 
 Positions are given out under a lock that is held until the commit, so they grow in the order of the commits, without
 gaps. It is an advisory lock. The library's own, of the table, is the same to us, but it also waits for autovacuum's
@@ -20,14 +20,17 @@ import structlog
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Connection, Cursor
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from services.store.commit import Commit, Committed, Epoch, Outcome, StaleRead, Sweep
+from services.store.commit import Commit, Committed, Epoch, StaleRead, Sweep
 from services.store.packing import packed, unpacked
 from services.store.postgres_connections import Connections, Place
 from services.store.postgres_sql import migrate, statements
 
 LISTEN_AGAIN_SECONDS = 1.0
+FOLLOWED_AT_ONCE = 1_000
+"""Events of other replicas that a commit brings along; when there are more, their aggregates are loaded again."""
 _NO_LIMIT = 2**62
 
 log = structlog.get_logger(__name__)
@@ -51,6 +54,8 @@ class PostgresStore(PostgresApplicationRecorder):
     def __init__(self, datastore: Datastore) -> None:
         super().__init__(datastore)
         self._sql = statements(datastore.schema)
+        self._undisturbed = True
+        """Whether no other replica came first the last time, so that most likely none will the next time."""
 
     def create_table(self) -> None:
         """Make what is missing. Any number of replicas may do so at once.
@@ -72,33 +77,78 @@ class PostgresStore(PostgresApplicationRecorder):
                 raise
 
     def _insert_batch(self, connection: Connection[Any], stored: Sequence[StoredEvent], commit: Commit) -> Committed:
+        alone = connection.info.transaction_status == TransactionStatus.INTRANS
+        if (alone or self._undisturbed) and not commit.has_sweeps:
+            committed = self._insert_at_once(connection, stored, commit, alone=alone)
+            if committed:
+                return committed
+        committed = self._insert_after_a_look(connection, stored, commit)
+        self._undisturbed = not committed.foreign
+        return committed
+
+    def _insert_at_once(
+        self, connection: Connection[Any], stored: Sequence[StoredEvent], commit: Commit, *, alone: bool
+    ) -> Committed | None:
+        """Write in one round trip, if nobody else has written meanwhile; else write nothing, and return None."""
+        position = commit.known_position
+        with connection.pipeline() as pipeline:  # without BEGIN, all up to the sync is one transaction
+            if not alone:
+                self._run(connection, "lock")
+            wrote = self._write(connection, stored, commit, position)
+            if alone:
+                self._run(connection, "commit")
+            pipeline.sync()
+            if wrote.fetchall()[0][0] != position:
+                return None
+        positions = range(position + 1, position + 1 + len(stored))
+        return Committed(positions, position + len(stored), set())
+
+    def _insert_after_a_look(
+        self, connection: Connection[Any], stored: Sequence[StoredEvent], commit: Commit
+    ) -> Committed:
+        """Write in two round trips: lock and look, then write and commit."""
+        known = commit.known_position
         with connection.pipeline() as pipeline:
             self._run(connection, "begin")
             self._run(connection, "lock")
-            latest = self._run(connection, "position")
-            changes = self._run(connection, "changed_since", commit.known_position)
+            seen = self._run(connection, "look", known)
             pipeline.sync()
-            position: int = latest.fetchall()[0][0]
-            foreign: set[str] = {row[0] for row in changes.fetchall()}
+            [(position, changed)] = seen.fetchall()
+            foreign = set(changed or ())
             if foreign & commit.read:
                 raise StaleRead(foreign)
-            positions = range(position + 1, position + 1 + len(stored))
-            position += len(stored)
-            if stored:
-                rows = [(s.originator_id, s.originator_version, s.topic, s.state) for s in stored]
-                self._run(connection, "insert_events", *map(list, zip(*rows, strict=True)), list(positions))
-                self._run(connection, "notify")
-            self._insert_beside(connection, commit, commit.settle(positions, position))
+            self._write_sweeps(connection, commit)
+            wrote = self._write(connection, stored, commit, position)
             self._run(connection, "commit")
+            follow = foreign and position - known <= FOLLOWED_AT_ONCE
+            others = self._run(connection, "others", known, position) if follow else None  # nobody waits for this
             pipeline.sync()
-        return Committed(positions, position, foreign)
+            assert wrote.fetchall()[0][0] == position, "somebody writes without the lock"
+            events = [(row[0], StoredEvent(*row[1:])) for row in others.fetchall()] if others else ()
+        positions = range(position + 1, position + 1 + len(stored))
+        return Committed(positions, position + len(stored), foreign, events)
 
-    def _insert_beside(self, connection: Connection[Any], commit: Commit, outcomes: Sequence[Outcome]) -> None:
-        if outcomes:
-            replies = [packed(outcome.reply) for outcome in outcomes]
-            self._run(connection, "insert_outcomes", [outcome.command_id for outcome in outcomes], replies)
-        if commit.tokens:
-            self._run(connection, "insert_tokens", *map(list, zip(*commit.tokens, strict=True)))
+    def _write(
+        self, connection: Connection[Any], stored: Sequence[StoredEvent], commit: Commit, position: int
+    ) -> Cursor[tuple[Any, ...]]:
+        positions = range(position + 1, position + 1 + len(stored))
+        outcomes = commit.settle(positions, position + len(stored))
+        return self._run(
+            connection,
+            "write",
+            position,
+            [event.originator_id for event in stored],
+            [event.originator_version for event in stored],
+            [event.topic for event in stored],
+            [event.state for event in stored],
+            [outcome.command_id for outcome in outcomes],
+            [packed(outcome.reply) for outcome in outcomes],
+            [token for token, _ in commit.tokens],
+            [key_id for _, key_id in commit.tokens],
+            bool(stored),
+        )
+
+    def _write_sweeps(self, connection: Connection[Any], commit: Commit) -> None:
         for new in commit.new_sweeps:
             self._run(
                 connection, "insert_sweep", new.sales_channel_id, new.direction, new.time, new.context, new.cursor
@@ -110,14 +160,16 @@ class PostgresStore(PostgresApplicationRecorder):
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Holds the lock, on one connection that everything in this thread uses meanwhile."""
+        """Holds the lock in a transaction that everything in this thread is part of; the first batch commits it."""
         with self.datastore.pool.pinned(), self.datastore.get_connection() as connection:
-            connection.execute(self._sql["lock_session"])
             try:
+                with connection.pipeline():
+                    self._run(connection, "begin")
+                    self._run(connection, "lock")
                 yield
             finally:
                 if not connection.closed:
-                    connection.execute(self._sql["unlock_session"])
+                    connection.rollback()
 
     # ---- reading
 

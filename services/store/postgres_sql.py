@@ -34,29 +34,37 @@ replicas are upgraded, the old release works on the new tables."""
 _STATEMENTS: dict[str, LiteralString] = {
     "lock": "SELECT pg_advisory_xact_lock({lock})",
     "position": "SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events",
-    "changed_since": "SELECT DISTINCT originator_id FROM {schema}.stored_events WHERE notification_id > %b",
+    "others": """SELECT notification_id, originator_id, originator_version, topic, state
+        FROM {schema}.stored_events WHERE notification_id > %b AND notification_id <= %b ORDER BY notification_id""",
     "position_and_changed": """SELECT coalesce(max(notification_id), %b), array_agg(DISTINCT originator_id)
         FROM {schema}.stored_events WHERE notification_id > %b""",
-    "insert_events": """INSERT INTO {schema}.stored_events
-        (originator_id, originator_version, topic, state, notification_id)
-        SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bigint[])""",
+    # Writes nothing unless the position is still what the caller takes it for. Positions, versions and ids are unique,
+    # so nothing is written twice either.
+    "write": """WITH now AS MATERIALIZED (
+            SELECT coalesce(max(notification_id), 0) AS position FROM {schema}.stored_events),
+        due AS MATERIALIZED (SELECT position FROM now WHERE position = %b),
+        events AS (INSERT INTO {schema}.stored_events
+            (originator_id, originator_version, topic, state, notification_id)
+            SELECT id, version, topic, state, due.position + number FROM due, unnest(
+                %b::text[], %b::bigint[], %b::text[], %b::bytea[])
+                WITH ORDINALITY AS event (id, version, topic, state, number)),
+        outcomes AS (INSERT INTO {schema}.commands
+            SELECT outcome.* FROM due, unnest(%b::text[], %b::bytea[]) AS outcome),
+        tokens AS (INSERT INTO {schema}.tokens SELECT token.* FROM due, unnest(%b::text[], %b::text[]) AS token)
+        SELECT position, (SELECT pg_notify({channel_name}, '')::text FROM due WHERE %b) FROM now""",
+    "look": """SELECT (SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events),
+        array_agg(DISTINCT originator_id) FROM {schema}.stored_events WHERE notification_id > %b""",
     "epoch": "SELECT id, previous FROM {schema}.epoch",
     "new_epoch": """UPDATE {schema}.epoch SET previous = id, id = left(md5(random()::text || clock_timestamp()), 16)
         RETURNING id, previous""",
-    "notify": "NOTIFY {channel}",
     "listen": "LISTEN {channel}",
     "begin": "BEGIN",
     "commit": "COMMIT",
     "fsync": "SHOW fsync",
-    "insert_outcomes": "INSERT INTO {schema}.commands SELECT * FROM unnest(%b::text[], %b::bytea[])",
-    "insert_tokens": "INSERT INTO {schema}.tokens SELECT * FROM unnest(%b::text[], %b::text[])",
     "insert_sweep": """INSERT INTO {schema}.sweeps (sales_channel_id, direction, time, context, cursor)
         VALUES (%b, %b, %b, %b, %b)""",
     "move_sweep": "UPDATE {schema}.sweeps SET cursor = %b WHERE id = %b",
     "delete_sweep": "DELETE FROM {schema}.sweeps WHERE id = %b",
-    # A session that holds the lock and falls silent is cut off by the server.
-    "lock_session": "SET idle_session_timeout = '10s'; SELECT pg_advisory_lock({lock})",
-    "unlock_session": "SELECT pg_advisory_unlock({lock}); SET idle_session_timeout = 0",
     "outcomes": "SELECT id, reply FROM {schema}.commands WHERE id = ANY(%b)",
     "api_key_of": "SELECT api_key_id FROM {schema}.tokens WHERE token = %b",
     "keys_of": """SELECT publishable_key_id FROM {schema}.channel_links
@@ -89,7 +97,12 @@ _STATEMENTS: dict[str, LiteralString] = {
 
 def statements(schema: str) -> dict[str, bytes]:
     """Every statement by name, for the tables in one schema."""
-    names = {"schema": Identifier(schema), "lock": Literal(lock_of(schema)), "channel": Identifier(channel(schema))}
+    names = {
+        "schema": Identifier(schema),
+        "lock": Literal(lock_of(schema)),
+        "channel": Identifier(channel(schema)),
+        "channel_name": Literal(channel(schema)),
+    }
     return {name: SQL(text).format(**names).as_bytes() for name, text in _STATEMENTS.items()}
 
 

@@ -8,8 +8,11 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import tempfile
 import time
+import urllib.request
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,7 @@ import uvloop
 
 from benchmarks import procfs
 from tests.production.replica import Replica
-from tests.support.nats import Nats
+from tests.support.nats import Nats, free_port
 from tests.support.postgres import Postgres
 
 KEYS, CHANNELS = 2_000, 500
@@ -31,16 +34,31 @@ class Measured:
 
     rate: float
     median_ms: float
+    batch: float
+    """Commands in a transaction, on average."""
     cpu: dict[str, float]
     elsewhere: float
 
 
-async def load(url: str, *, concurrency: int, seconds: float, pids: procfs.Groups) -> Measured:
-    """So many who each wait for their answer before they ask again."""
+def batches(ports: Sequence[int]) -> tuple[float, float]:
+    """(commands, batches) that the write services have carried out, as their metrics tell."""
+    pages = [urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode() for port in ports]
+    found = re.findall(r"^keyscope_batch_commands_(sum|count) (\S+)", "\n".join(pages), re.MULTILINE)
+    commands, count = (sum(float(value) for part, value in found if part == wanted) for wanted in ("sum", "count"))
+    return commands, count
+
+
+async def load(
+    url: str, *, concurrency: int, seconds: float, pids: procfs.Groups, metrics: Sequence[int] = ()
+) -> Measured:
+    """So many who each wait for their answer before they ask again; every command has an id, so its outcome is kept."""
     client = await nats.connect(url)
+    ids = itertools.count()
 
     async def ask(name: str, body: object) -> object:
-        reply = json.loads((await client.request(f"keyscope.cmd.{name}", json.dumps(body).encode(), timeout=30)).data)
+        headers = {"Nats-Msg-Id": f"load-{next(ids)}"}
+        subject, text = f"keyscope.cmd.{name}", json.dumps(body).encode()
+        reply = json.loads((await client.request(subject, text, timeout=30, headers=headers)).data)
         assert "data" in reply, reply
         return reply
 
@@ -73,11 +91,13 @@ async def load(url: str, *, concurrency: int, seconds: float, pids: procfs.Group
                 latencies.append(now - start)
 
     await asyncio.gather(*(one() for _ in range(concurrency)))
+    commands, count = batches(metrics)
     cpu = {name: value - before[0][name] for name, value in used().items()}
     elsewhere = (cpu.pop("all") - sum(cpu.values())) / seconds
     await client.close()
     return Measured(
         rate=len(latencies) / seconds,
+        batch=commands / count,
         median_ms=sorted(latencies)[len(latencies) // 2] * 1000,
         cpu={name: value / len(latencies) * 1e6 for name, value in cpu.items()},
         elsewhere=elsewhere,
@@ -96,7 +116,11 @@ def measure(replicas: int, *, concurrency: int, seconds: float, relay: bool) -> 
         database.start()
         settings = {"NATS_URL": server.url, "EVENT_STORE": database.store(), "LOG_LEVEL": "warning"}
         roles = ["commands"] * replicas + ["relay"] * relay
-        running = [Replica(role, folder / f"{role}-{n}", settings).start() for n, role in enumerate(roles)]
+        ports = [free_port() for _ in roles]
+        running = [
+            Replica(role, folder / f"{role}-{n}", settings | {"METRICS_PORT": str(port)}).start()
+            for n, (role, port) in enumerate(zip(roles, ports, strict=True))
+        ]
         for replica in running:
             stack.callback(replica.stop)
             replica.wait_ready()
@@ -106,7 +130,8 @@ def measure(replicas: int, *, concurrency: int, seconds: float, relay: bool) -> 
             "postgresql": [database.pid, *procfs.children(database.pid)],
             "load": [os.getpid()],
         }
-        return uvloop.run(load(server.url, concurrency=concurrency, seconds=seconds, pids=pids))
+        measured = load(server.url, concurrency=concurrency, seconds=seconds, pids=pids, metrics=ports[:replicas])
+        return uvloop.run(measured)
 
 
 def main() -> None:
@@ -117,12 +142,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--relay", action="store_true", help="relay the events to JetStream meanwhile")
     asked = parser.parse_args()
-    print("replicas  at once  links/s  median ms  cores used elsewhere  CPU in µs a link")
+    print("replicas  at once  links/s  median ms  commands a batch  cores used elsewhere  CPU in µs a link")
     for replicas, concurrency in itertools.product(asked.replicas, asked.concurrency):
         found = measure(replicas, concurrency=concurrency, seconds=asked.seconds, relay=asked.relay)
         cpu = ", ".join(f"{name} {value:.0f}" for name, value in found.cpu.items())
         print(
-            f"{replicas:8}  {concurrency:7}  {found.rate:7.0f}  {found.median_ms:9.1f}  {found.elsewhere:20.2f}  {cpu}",
+            f"{replicas:8}  {concurrency:7}  {found.rate:7.0f}  {found.median_ms:9.1f}  {found.batch:16.1f}  "
+            f"{found.elsewhere:20.2f}  {cpu}",
             flush=True,
         )
 

@@ -11,7 +11,7 @@ import pytest
 from eventsourcing.persistence import IntegrityError, PersistenceError, ProgrammingError
 
 from services.store.application import Store, open_store, open_when_reachable
-from services.store.postgres import PostgresStore
+from services.store.postgres import FOLLOWED_AT_ONCE, PostgresStore
 from tests.store.test_store import channel, commit, recorded
 from tests.support.postgres import Postgres
 
@@ -99,6 +99,30 @@ def test_alone_nobody_else_writes(url: str, store: Store) -> None:
             assert not waiting.done()
             assert add(store, "sc_1") == 1
         assert waiting.result(10) == 2
+    other.close()
+
+
+def test_a_batch_that_others_preceded_comes_after_them_and_brings_their_events_along(url: str, store: Store) -> None:
+    other = open_store(url)
+    for n in range(3):
+        add(other, f"sc_{n}")
+    for n, known in ((3, 0), (4, 3)):  # at once, as nobody was there before; then after a look
+        written = store.write(commit(recorded(1, channel(f"sc_{n}")), known=known))
+        assert list(written.positions) == [n + 1]
+        assert written.foreign == {f"sc_{n}" for n in range(known, n)}
+        assert [(position, stored.originator_id) for position, stored in written.others] == [
+            (n + 1, f"sc_{n}") for n in range(known, n)
+        ]
+    other.close()
+
+
+def test_a_batch_comes_after_more_events_of_others_than_it_brings_along(url: str, store: Store) -> None:
+    other = open_store(url)
+    other.write(commit(*(recorded(1, channel(f"sc_{n}")) for n in range(FOLLOWED_AT_ONCE + 1))))
+    written = store.write(commit(recorded(1, channel("sc_new"))))
+    assert written.position == FOLLOWED_AT_ONCE + 2
+    assert len(written.foreign) == FOLLOWED_AT_ONCE + 1
+    assert not written.others
     other.close()
 
 
