@@ -30,7 +30,7 @@ def _collect() -> Iterator[None]:
 
 
 ROLES = ["operator", "service", "gateway", "commander", "subscriber", "reader", "storefront"]
-EVENTS, JOBS = "KEYSCOPE_EVENTS", "KEYSCOPE_JOBS"
+EVENTS, JOBS, DEAD = "KEYSCOPE_EVENTS", "KEYSCOPE_JOBS", "KEYSCOPE_DEAD_JOBS"
 
 _ON_A_STREAM = [
     "STREAM.CREATE.{0}",
@@ -62,7 +62,7 @@ _ON_A_STREAM = [
     "CONSUMER.LEADER.STEPDOWN.{0}.c",
 ]
 API = {
-    *(f"$JS.API.{call.format(stream)}" for call in _ON_A_STREAM for stream in (EVENTS, JOBS, "OTHER")),
+    *(f"$JS.API.{call.format(stream)}" for call in _ON_A_STREAM for stream in (EVENTS, JOBS, DEAD, "OTHER")),
     *(f"$JS.API.{call}" for call in ("INFO", "STREAM.NAMES", "STREAM.LIST", "ACCOUNT.PURGE.A", "META.LEADER.STEPDOWN")),
     *(f"$JS.{kind}.{stream}.c.1.2.3.4.5" for kind in ("ACK", "FC") for stream in (EVENTS, JOBS, "OTHER")),
 }
@@ -72,6 +72,7 @@ SUBJECTS = {
     "keyscope.job.link.create",
     "keyscope.evt.link.created.a.b",
     "keyscope.outcome.x",
+    "keyscope.dead.link.create",
     "keyscope.wake",
     "keyscope.query.graph",
     "keyscope.query.scope",
@@ -99,11 +100,12 @@ COMMANDS = {"keyscope.cmd.link.create", "keyscope.cmd.api_key.create"}
 
 MAY_PUBLISH: dict[str, set[str]] = {
     "operator": PUBLISHABLE,
-    "service": {"keyscope.evt.link.created.a.b", "keyscope.outcome.x", "keyscope.wake"}
+    "service": {"keyscope.evt.link.created.a.b", "keyscope.outcome.x", "keyscope.dead.link.create", "keyscope.wake"}
     | QUERIES - {"keyscope.query.scope"}
     | FEED
     | api("STREAM.CREATE.{0} STREAM.PURGE.{0} DIRECT.GET.{0} DIRECT.GET.{0}.keyscope.evt.a CONSUMER.CREATE.{0}")
-    | api("CONSUMER.CREATE.{0}.c.f CONSUMER.DELETE.{0}.c")
+    | api("CONSUMER.CREATE.{0}.c.f CONSUMER.DELETE.{0}.c STREAM.UPDATE.{0} STREAM.DELETE.{0}")
+    | api("STREAM.CREATE.{0} STREAM.INFO.{0}", DEAD)
     | api("STREAM.CREATE.{0} STREAM.INFO.{0} CONSUMER.DURABLE.CREATE.{0}.keyscope-commands", JOBS)
     | api("CONSUMER.CREATE.{0}.keyscope-commands CONSUMER.INFO.{0}.keyscope-commands", JOBS)
     | {f"$JS.ACK.{JOBS}.c.1.2.3.4.5"},
@@ -214,6 +216,13 @@ async def test_all_roles_can_do_their_work(locked: Locked, tmp_path: Path) -> No
         jobs = commander.nats.jetstream()
         await jobs.publish("keyscope.job.link.dismiss", json.dumps(link).encode(), headers={"Nats-Msg-Id": "job-1"})
         assert b'"data"' in (await outcomes.next_msg(timeout=10)).data
+
+        outcomes = await commander.nats.subscribe("keyscope.outcome.job-2")
+        await jobs.publish("keyscope.job.link.create", b"{}", headers={"Nats-Msg-Id": "job-2"})
+        assert b'"invalid_data"' in (await outcomes.next_msg(timeout=10)).data
+        async with client("operator") as operator:
+            buried = await operator.nats.jetstream().pull_subscribe("keyscope.dead.>", stream=DEAD)
+            assert [message.data for message in await buried.fetch(1, timeout=10)] == [b"{}"]
 
     async with client("storefront") as storefront, await storefront.storefront() as scopes:
         assert (await scopes.load(key["token"])).sales_channel_ids == ()
