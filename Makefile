@@ -36,8 +36,8 @@ crash-points: .venv/dev  ## end the process between each pair of steps, and prov
 fuzz: .venv/dev  ## throw N=… (10000) messages of rubbish at every door; SEED=… sends the same again
 	@$(BIN)/python -m tests.hostile --messages $(or $(N),10000) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/server  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each; PEER=medusa
-	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER))
+bench: $(if $(STORE),.venv/dev,.venv/server)  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each; PEER=medusa; STORE=postgresql
+	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER)) $(if $(STORE),--store $(STORE))
 
 bench-large: .venv/server  ## measure growth up to a million keys: some twenty minutes, 10 GB in the temporary folder
 	@$(BIN)/python -m benchmarks --large $(if $(SECONDS),--seconds $(SECONDS))

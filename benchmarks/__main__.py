@@ -13,7 +13,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="how long a row is measured")
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows; nothing is written")
     parser.add_argument("--peer", choices=["medusa"], help="measure Medusa too, on this machine, before Keyscope")
+    parser.add_argument("--store", choices=["postgresql"], help="the rows of that event store, with 1, 2, 3 replicas")
     chosen = parser.parse_args()
+    if chosen.store:
+        from benchmarks import postgresql  # its server comes with what the tests need
+
+        postgresql.measure(chosen.seconds, chosen.only)
+        return
     if chosen.peer:
         peer.measure(chosen.seconds)
     suite = Suite(chosen.seconds, chosen.only, save=None if chosen.only else save)

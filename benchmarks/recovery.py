@@ -20,7 +20,12 @@ PATIENCE = 1_800.0
 
 def store_position(folder: Path) -> int:
     """The position that the event store in the data folder has reached."""
-    store = open_store(f"sqlite:///{folder / 'events.db'}")
+    return position_of(f"sqlite:///{folder / 'events.db'}")
+
+
+def position_of(event_store: str) -> int:
+    """The position that an event store has reached."""
+    store = open_store(event_store)
     try:
         return store.recorder.position()
     finally:

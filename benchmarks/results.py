@@ -130,7 +130,7 @@ def markdown(results: Mapping[str, Any], peers: Peers) -> str:
     limited = sorted((name for name, value in facts.items() if not isinstance(value, dict)), key=_limited_first)
     lines = ["# Keyscope, measured", "", *_circumstances(facts, peers), ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---|---|" + "---:|" * 10 + "---|---:|---:|---|"]
-    lines += [_line(each) for each in results["rows"]]
+    lines += [line(each) for each in results["rows"]]
     lines += ["", "| fact | value | limit | measured |", "|---|---:|---:|---|"]
     for name in limited:
         measured = facts["measured"].get(name, "never yet")
@@ -161,7 +161,8 @@ def _limited_first(name: str) -> tuple[bool, str]:
     return name not in FACT_LIMITS, name
 
 
-def _line(each: Row) -> str:
+def line(each: Row) -> str:
+    """A row of the table."""
     cpu = each.get("cpu_us_per_call", {})
     cells = [
         each["title"] + (" †" if each.get("kept") else ""),

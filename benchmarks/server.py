@@ -20,9 +20,13 @@ PATIENCE = 600.0
 class Server:
     """A running service. Use it as a context manager: it is stopped in the end, its files stay."""
 
-    def __init__(self, folder: Path, *, wait: bool = True) -> None:
-        """Start it and, unless told otherwise, wait until it is ready. Raises RuntimeError with its last words."""
+    def __init__(self, folder: Path, *, wait: bool = True, event_store: str = "") -> None:
+        """Start it and, unless told otherwise, wait until it is ready. Raises RuntimeError with its last words.
+
+        `event_store`: the URL of another event store than the file in the folder.
+        """
         self.folder = folder
+        self.event_store = event_store or f"sqlite:///{folder / 'events.db'}"
         folder.mkdir(parents=True, exist_ok=True)
         port = _free_port()
         self.url = f"nats://127.0.0.1:{port}"
@@ -34,7 +38,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "KEYSCOPE_EVENT_STORE": self.event_store},
                 start_new_session=True,
             )
         self.ready_after = 0.0

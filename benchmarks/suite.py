@@ -104,7 +104,7 @@ class Bench:
             asyncio.run(recovery.caught_up(self.server, self._position()))
 
     def _position(self) -> int:
-        return recovery.store_position(self.server.folder)
+        return recovery.position_of(self.server.event_store)
 
 
 class Suite:

@@ -173,9 +173,10 @@ class Writer:
                 self._crowded = CROWDED_BATCHES
                 CONTENDED.add(1)
         self._crowded -= 1
-        with self._store.recorder.alone():
-            if self._follow():
+        with self._store.recorder.alone(self._position, FOLLOWED_AT_ONCE) as changes:
+            if changes:
                 self._crowded = CROWDED_BATCHES
+                self._follow(changes)
             batch += [] if batch else self._take_batch()
             return self._write(batch)
 
@@ -273,15 +274,14 @@ class Writer:
             if not committed.others:
                 self._evict(committed.foreign)
 
-    def _follow(self) -> bool:
-        """Let the cached aggregates follow what other replicas did, if anything: less work than to load them again."""
-        before = self._position
-        while changes := self._store.recorder.events_after(self._position, FOLLOWED_AT_ONCE):
+    def _follow(self, changes: Sequence[tuple[int, StoredEvent]]) -> None:
+        """Let the cached aggregates follow what other replicas did: much less work than to load them again."""
+        while changes:
             self._advance(changes)
             self._position = changes[-1][0]
             if len(changes) < FOLLOWED_AT_ONCE:
-                break
-        return self._position > before
+                return
+            changes = self._store.recorder.events_after(self._position, FOLLOWED_AT_ONCE)
 
     def _advance(self, changes: Iterable[tuple[int, StoredEvent]]) -> None:
         for _, stored in changes:

@@ -27,8 +27,11 @@ class StorePort(Protocol):
         it is not known whether the batch was written: the commands' outcomes tell.
         """
 
-    def alone(self) -> AbstractContextManager[None]:
-        """While inside, what this thread reads stays true until its first batch, if the database can promise that."""
+    def alone(self, position: int, limit: int) -> AbstractContextManager[list[tuple[int, StoredEvent]]]:
+        """While inside, what this thread reads stays true until its first batch, if the database can promise that.
+
+        Gives the events after a position, as `events_after` does.
+        """
 
     async def follow(self, grown: Callable[[], None]) -> None:
         """Call `grown` whenever anybody has committed, until cancelled. Returns at once if the database cannot tell."""

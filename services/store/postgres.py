@@ -124,7 +124,7 @@ class PostgresStore(PostgresApplicationRecorder):
             others = self._run(connection, "others", known, position) if follow else None  # nobody waits for this
             pipeline.sync()
             assert wrote.fetchall()[0][0] == position, "somebody writes without the lock"
-            events = [(row[0], StoredEvent(*row[1:])) for row in others.fetchall()] if others else ()
+            events = _events(others.fetchall()) if others else ()
         positions = range(position + 1, position + 1 + len(stored))
         return Committed(positions, position + len(stored), foreign, events)
 
@@ -159,14 +159,15 @@ class PostgresStore(PostgresApplicationRecorder):
             self._run(connection, "delete_sweep", done)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, position: int, limit: int) -> Iterator[list[tuple[int, StoredEvent]]]:
         """Holds the lock in a transaction that everything in this thread is part of; the first batch commits it."""
         with self.datastore.pool.pinned(), self.datastore.get_connection() as connection:
             try:
                 with connection.pipeline():
                     self._run(connection, "begin")
                     self._run(connection, "lock")
-                yield
+                    others = self._run(connection, "events_after", position, limit)
+                yield _events(others.fetchall())
             finally:
                 if not connection.closed:
                     connection.rollback()
@@ -187,7 +188,7 @@ class PostgresStore(PostgresApplicationRecorder):
         return now, set(changed or ())
 
     def events_after(self, position: int, limit: int) -> list[tuple[int, StoredEvent]]:
-        return [(row[0], StoredEvent(*row[1:])) for row in self._rows("events_after", position, limit)]
+        return _events(self._rows("events_after", position, limit))
 
     def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
         if not command_ids:
@@ -271,6 +272,10 @@ class PostgresStore(PostgresApplicationRecorder):
     def _run(self, connection: Connection[Any], name: str, *parameters: Any) -> Cursor[tuple[Any, ...]]:
         cursor = connection.cursor(row_factory=tuple_row, binary=True)
         return cursor.execute(self._sql[name], parameters or None, prepare=True)
+
+
+def _events(rows: Iterable[Sequence[Any]]) -> list[tuple[int, StoredEvent]]:
+    return [(row[0], StoredEvent(*row[1:])) for row in rows]
 
 
 def open_postgres(url: str) -> PostgresStore:

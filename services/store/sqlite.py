@@ -147,9 +147,9 @@ class SQLiteStore(SQLiteApplicationRecorder):
             cursor.execute("DELETE FROM sweeps WHERE id=?", (id,))
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, position: int, limit: int) -> Iterator[list[tuple[int, StoredEvent]]]:
         """Promises nothing: replicas on one file are rare, and repeat what was refused until it is not."""
-        yield
+        yield self.events_after(position, limit)
 
     async def follow(self, grown: Callable[[], None]) -> None:
         """A file cannot tell: the services wake each other over the bus."""

@@ -93,7 +93,7 @@ def test_many_writers_at_once_commit_in_the_order_of_positions(url: str) -> None
 def test_alone_nobody_else_writes(url: str, store: Store) -> None:
     other = open_store(url)
     with ThreadPoolExecutor(1) as pool:
-        with store.recorder.alone():
+        with store.recorder.alone(0, 1):
             waiting = pool.submit(add, other, "sc_2")
             time.sleep(0.1)
             assert not waiting.done()
