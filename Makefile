@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-production golden chaos crash-points fuzz bench bench-large check format docs lock clean
+.PHONY: help up demo test test-production golden chaos crash-points fuzz bench bench-large capacity check format docs lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: $(if $(STORE),.venv/dev,.venv/server)  ## measure every row of benchmarks
 
 bench-large: .venv/server  ## measure growth up to a million keys: some twenty minutes, 10 GB in the temporary folder
 	@$(BIN)/python -m benchmarks --large $(if $(SECONDS),--seconds $(SECONDS))
+
+capacity: .venv/server  ## measure the bytes that an event costs, on disk and in memory: half a minute
+	@$(BIN)/python -m benchmarks.capacity
 
 check: .venv/dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check
