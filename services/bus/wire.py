@@ -41,6 +41,16 @@ async def send(client: Client, frames: bytes) -> None:
         await client._flush_pending()
 
 
+async def flush(client: Client) -> None:
+    """Return when the server has taken all that was sent before.
+
+    nats-py's own `flush` (2.16) writes its PING at once, ahead of what still waits to be written.
+    Raises FlushTimeoutError (a TimeoutError) after 10 seconds, ConnectionClosedError.
+    """
+    await client._flush_pending(force_flush=True)
+    await client.flush()
+
+
 async def take(client: Client, subscription: Subscription, receive: Receive) -> None:
     """Let `receive` have each message of the subscription, at once and in order, instead of the subscription.
 

@@ -21,6 +21,7 @@ from events.subjects import QUEUE_GROUP, Subjects
 from services.bus.calls import Call, Calls
 from services.bus.leaving import leave
 from services.bus.replies import error_headers
+from services.bus.wire import flush
 from services.commands.command import Reply
 from services.commands.desk import Desk
 
@@ -70,17 +71,18 @@ class RequestDoor:
             queue_group=QUEUE_GROUP,
             metadata=_schemas(),
         )
+        await flush(self._client)
 
     async def close(self) -> None:
         """Receive no more, send what is owed. The writer must be running until then."""
         if self._service is not None:
-            await leave(self._service)
+            await leave(self._client, self._service)
         if self._unanswered:
             self._all_answered.clear()
             await self._all_answered.wait()
         if self._calls is not None:
             await self._calls.close()
-        await self._client.flush()
+        await flush(self._client)
 
     def _receive(self, call: Call) -> None:
         name = call.subject[self._skip :]

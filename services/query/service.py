@@ -22,6 +22,7 @@ from projections.projector import Projector
 from services.bus.calls import Call, Calls
 from services.bus.leaving import leave
 from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
+from services.bus.wire import flush
 from services.query.endpoints import Endpoints
 from services.query.follower import Follower
 from services.query.progress import Progress
@@ -67,8 +68,7 @@ async def serve(
         if await _unless(stopping, follower.caught_up.wait()):
             await _add(calls, service, subjects, "graph", endpoints.graph, GraphQuery, GraphReply)
             await _add(calls, service, subjects, "scope", endpoints.scope, ScopeQuery, ScopeReply)
-            # A request goes out behind the subscriptions; a flush may overtake them (nats-py writes its PING at once).
-            await client.request(subjects.query("status"), timeout=DRAIN_SECONDS)
+            await flush(client)
             ready()
             await stopping.wait()
     finally:
@@ -85,10 +85,10 @@ async def _leave(client: Client, service: Service, endpoints: Endpoints, calls: 
     """Takes no more requests, and answers those it has; a server that is gone cannot be told either."""
     with suppress(NatsError, TimeoutError, OSError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            await leave(service)
+            await leave(client, service)
             await endpoints.drained()
             await calls.close()
-            await client.flush()
+            await flush(client)
 
 
 async def _unless(stopping: asyncio.Event, awaited: Any) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import nats
 import pytest
@@ -13,6 +14,7 @@ from nats.micro.service import Service, ServiceConfig
 
 from services.bus.calls import Call, Calls
 from services.bus.leaving import leave
+from services.bus.wire import flush
 from tests.support.nats import Nats
 
 
@@ -35,6 +37,7 @@ async def serve(client: Client) -> tuple[Service, Calls]:
     service = await add_service(client, ServiceConfig(name="echo", version="1.0.0"))
     calls = Calls(client)
     await calls.add_endpoint(service, answer, name="all", subject="echo.>", queue_group="q", metadata={"m": "n"})
+    await flush(client)
     return service, calls
 
 
@@ -51,7 +54,7 @@ async def test_requests_are_answered(client: Client, nats_server: Nats) -> None:
     assert [json.loads(one.data)[2] for one in many] == [str(n) for n in range(1_000)]
     stats = json.loads((await other.request("$SRV.STATS.echo", b"", timeout=5)).data)
     assert stats["endpoints"][0]["num_requests"] == 1_004
-    await leave(service)
+    await leave(client, service)
     await calls.close()
     with pytest.raises(NoRespondersError):
         await other.request("echo.a", b"", timeout=5)
@@ -60,12 +63,35 @@ async def test_requests_are_answered(client: Client, nats_server: Nats) -> None:
 
 async def test_what_was_asked_before_it_leaves_is_answered(client: Client, nats_server: Nats) -> None:
     service, calls = await serve(client)
-    other = await nats.connect(nats_server.url)
-    asked = [asyncio.create_task(other.request("echo.a", b"%d" % n, timeout=5)) for n in range(500)]
-    await asyncio.sleep(0)
-    await other.flush()
-    await leave(service)
-    await calls.close()
-    await client.flush()
-    assert [json.loads((await one).data)[2] for one in asked] == [str(n) for n in range(500)]
-    await other.close()
+    async with await nats.connect(nats_server.url) as other:
+        answers = await other.subscribe("answers.*")
+        for n in range(500):
+            await other.publish("echo.a", b"%d" % n, reply=f"answers.{n}")
+        await flush(other)  # the server has them all
+        await leave(client, service)
+        await calls.close()
+        await flush(client)
+        assert [json.loads((await answers.next_msg(timeout=5)).data)[2] for _ in range(500)] == [
+            str(n) for n in range(500)
+        ]
+
+
+async def test_every_request_is_answered_or_finds_nobody_while_it_leaves(client: Client, nats_server: Nats) -> None:
+    service, calls = await serve(client)
+    async with await nats.connect(nats_server.url) as other:
+
+        async def ask_until_it_has_left() -> int:
+            answered = 0
+            with suppress(NoRespondersError):
+                while True:
+                    await other.request("echo.a", b"1", timeout=5)
+                    answered += 1
+            return answered
+
+        asking = [asyncio.create_task(ask_until_it_has_left()) for _ in range(50)]
+        while service.stats().endpoints[0].num_requests < 500:
+            await asyncio.sleep(0)
+        await leave(client, service)
+        await calls.close()
+        await flush(client)
+        assert sum(await asyncio.gather(*asking)) >= 500

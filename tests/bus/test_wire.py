@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from services.bus.wire import message, send, take
+from services.bus.wire import flush, message, send, take
 from tests.support.nats import Nats
 
 HEADER = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n"
@@ -75,7 +75,7 @@ async def test_requests_and_pings_go_on_beside_it(client: Client) -> None:
     for number in range(50):
         await client.publish("ours", b"%d" % number)
         assert (await client.request("ask", b"%d" % number, timeout=5)).data == b"%d!" % number
-        await client.flush()
+        await flush(client)
     assert len(await taken.payloads(50)) == 50
 
 

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 import keyscope
+from services.bus.wire import flush
 from tests.support.nats import Nats
 
 COMMAND = "keyscope.cmd.link.create"
@@ -51,7 +52,7 @@ class Responder:
 async def serve(other: Client, subject: str, *answers: dict[str, Any] | bytes | None) -> Responder:
     responder = Responder(*answers)
     await other.subscribe(subject, cb=responder.answer)
-    await other.flush()
+    await flush(other)
     return responder
 
 

@@ -15,6 +15,7 @@ from nats.js.api import StreamConfig
 
 import keyscope
 from keyscope.types import ApiKey, LinkDefinition, SalesChannel
+from services.bus.wire import flush
 from tests.support.nats import Nats
 from tests.support.service import Service
 from tests.support.until import until
@@ -230,7 +231,7 @@ class Slow:
     async def open(self) -> None:
         await self.js.add_stream(StreamConfig(name="KEYSCOPE_EVENTS", subjects=["keyscope.evt.>"]))
         await self.connection.subscribe("keyscope.query.scope", cb=self._ask)
-        await self.connection.flush()
+        await flush(self.connection)
 
     async def _ask(self, message: Msg) -> None:
         self.asked.put_nowait((json.loads(message.data), message))

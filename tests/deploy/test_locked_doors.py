@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 
 import keyscope
+from services.bus.wire import flush
 from tests.deploy.conftest import Locked
 from tests.support.service import Service
 
@@ -149,7 +150,7 @@ class Prober:
 
     async def _allowed(self, subjects: set[str], what: str) -> set[str]:
         for _ in range(2):  # the first may overtake what is to be flushed
-            await self._client.flush()
+            await flush(self._client)
         denied = {found[1] for text in self._denials if (found := re.search(f'{what} to "(.*?)"', text))}
         return {subject for subject in subjects if subject.lower() not in denied}  # as nats-py spells it
 

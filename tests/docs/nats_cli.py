@@ -15,6 +15,8 @@ import nats
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from services.bus.wire import flush
+
 
 async def request(nc: Client, args: argparse.Namespace) -> None:
     reply = await nc.request(args.subject, args.body.encode(), headers=_headers(args), timeout=args.timeout)
@@ -35,7 +37,7 @@ async def sub(nc: Client, args: argparse.Namespace) -> None:
         await nc.jetstream().subscribe(args.subject, ordered_consumer=True, cb=queue.put)
     else:
         await nc.subscribe(args.subject, cb=queue.put)
-        await nc.flush()
+        await flush(nc)
     print(f"Subscribing on {args.subject}", file=sys.stderr, flush=True)
     left = args.count
     while left != 0:
