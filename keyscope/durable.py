@@ -144,7 +144,8 @@ class DurableSource:
         """The next message with an event; None when it is time to pull again."""
         while True:
             try:
-                message = await asyncio.wait_for(self._arrived.get(), MISSED_HEARTBEATS * HEARTBEAT_SECONDS)
+                async with asyncio.timeout(MISSED_HEARTBEATS * HEARTBEAT_SECONDS):
+                    message = await self._arrived.get()
             except TimeoutError:
                 await self._ensure_consumer()
                 return None

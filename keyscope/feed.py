@@ -89,7 +89,8 @@ class Feed:
     async def _keep(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._broken.wait(), self._heartbeat)
+                async with asyncio.timeout(self._heartbeat):  # wait_for (3.11) may swallow a cancellation
+                    await self._broken.wait()
             if self._broken.is_set() or (self._consumer is not None and self._consumer.silence > self._patience):
                 self._broken.clear()
                 await self._renew_at_last()

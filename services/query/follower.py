@@ -253,7 +253,8 @@ class _Session:
         loop = asyncio.get_running_loop()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._over), 0.25)
+                async with asyncio.timeout(0.25):
+                    await asyncio.shield(self._over)
             if self._client.stats["reconnects"] != self._reconnects:
                 raise _SessionOver("the connection is a new one")
             if self._client.is_connected and loop.time() - self._heard > SILENCE_SECONDS:
