@@ -43,7 +43,7 @@ class EventStream:
         self._subjects = subjects
         self._source = source
         self._replicas = replicas
-        self._first: int | None = None  # the sequence number at which the store's first event was seen
+        self._first: End | None = None  # where the store's first event was seen
 
     async def declare(self, epoch: str) -> str | None:
         """Make the stream, or verify the one that is there; its epoch, if it has one. Raises StreamMismatch."""
@@ -75,23 +75,26 @@ class EventStream:
         state = await self._state()
         if not state.messages:
             return End(state.last_seq, 0)
-        last = await self._js.get_last_msg(EVENTS_STREAM, self._subjects.events)
-        return End(state.last_seq, _position(last))
+        # Both from one message: another relay may have written since the question about the state.
+        return _place(await self._js.get_last_msg(EVENTS_STREAM, self._subjects.events))
 
     async def is_whole(self, first_event_id: str | None) -> bool:
-        """Whether the stream begins with the store's first event and has no holes. An empty one is whole."""
+        """Whether the stream begins with the store's first event and has no holes. An empty one is whole.
+
+        Positions are as dense as sequence numbers, so both have grown by the same since the first event.
+        """
         state = await self._state()
         if not state.messages:
             return True
         if state.messages != state.last_seq - state.first_seq + 1:
             return False
-        if state.first_seq == self._first:
-            return True
-        first = await self._js.get_msg(EVENTS_STREAM, state.first_seq)
-        if decode(first.data or b"").id != first_event_id:
-            return False
-        self._first = state.first_seq
-        return True
+        if self._first is None or self._first.sequence != state.first_seq:
+            first = await self._js.get_msg(EVENTS_STREAM, state.first_seq)
+            if decode(first.data or b"").id != first_event_id:
+                return False
+            self._first = _place(first)
+        last = await self.end()
+        return last.position - self._first.position == last.sequence - self._first.sequence
 
     async def purge(self) -> None:
         """Empty the stream; sequence numbers go on."""
@@ -145,5 +148,6 @@ def _between(text: bytes, start: bytes, end: bytes) -> str:
     return text[begin : text.index(end, begin)].decode()
 
 
-def _position(message: RawStreamMsg) -> int:
-    return decode(message.data or b"").position
+def _place(message: RawStreamMsg) -> End:
+    assert message.seq is not None
+    return End(message.seq, decode(message.data or b"").position)

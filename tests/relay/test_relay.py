@@ -11,6 +11,8 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
+from events.subjects import Subjects
+from services.relay.stream import EventStream
 from services.runtime.failures import Failure
 from services.store.application import open_store
 from tests.commands.conftest import Requests, all_events
@@ -103,6 +105,34 @@ async def test_a_stream_with_a_hole_is_made_anew_at_the_next_start(write_side: S
     await write_side.stop()
     await write_side.start("commands", "relay")
     assert await agree(write_side, client) == before
+
+
+async def test_a_stream_that_skips_events_is_filled_again(write_side: Service, client: Client) -> None:
+    await channels(client, 50)
+    before = await agree(write_side, client)
+    js = client.jetstream()
+    config = (await js.stream_info(STREAM)).config
+    await write_side.stop()
+    await js.delete_stream(STREAM)
+    await js.add_stream(config)
+    for event in before[:20] + before[30:]:  # no hole in its sequence numbers
+        subject = event.pop("on")
+        await js.publish(subject, json.dumps(event).encode())
+        event["on"] = subject
+    await write_side.start("commands", "relay")
+    assert await agree(write_side, client) == before
+
+
+async def test_the_end_is_one_place_while_somebody_else_writes(write_side: Service, client: Client) -> None:
+    await channels(client, 1)
+    await agree(write_side, client)
+    stream = EventStream(client, client.jetstream(), Subjects(), "/test")
+    writing = asyncio.gather(*(channels(client, 200) for _ in range(5)))
+    ends = set()
+    while not writing.done():
+        ends.add(await stream.end())
+    await writing
+    assert all(end.sequence == end.position for end in ends)
 
 
 async def test_a_stream_that_lost_its_beginning(write_side: Service, client: Client) -> None:
