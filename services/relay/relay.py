@@ -6,10 +6,13 @@ continuation in, and whoever is refused looks again.
 """
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import uniform
 from time import monotonic
+from typing import TypeVar
 
 import structlog
 from eventsourcing.persistence import PersistenceError
@@ -34,6 +37,8 @@ PAUSE_SECONDS = 0.2
 
 log = structlog.get_logger(__name__)
 
+R = TypeVar("R")
+
 
 @dataclass(slots=True)
 class Relay:
@@ -49,6 +54,7 @@ class Relay:
     """Where the stream ended last."""
     fenced: bool = False
     """Somebody else has just written to the stream."""
+    reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "relay"))
 
     async def run(self) -> None:
         """Relay until `stopping` is set (and `wake`, to see it) or until cancelled. Raises AnotherHistory.
@@ -103,11 +109,18 @@ class Relay:
             rows = recorder.notifications(position, FEW)
             if len(rows) < FEW:
                 return rows
-        return await asyncio.to_thread(recorder.notifications, position, BATCH)
+        return await self._read(recorder.notifications, position, BATCH)
+
+    async def _read(self, question: Callable[..., R], *arguments: int) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self.reader, question, *arguments)
+
+    async def close(self) -> None:
+        """Wait for the question that the store is being asked; only then may it be closed."""
+        await asyncio.to_thread(self.reader.shutdown)
 
     async def same_history(self) -> None:
         """Raises AnotherHistory for a stream that this event store has not filled, unless its epoch is the previous."""
-        epoch = await asyncio.to_thread(self.store.recorder.epoch)
+        epoch = await self._read(self.store.recorder.epoch)
         told = await self.stream.declare(epoch.id)
         if told is not None and told == epoch.previous:
             log.warning("a new epoch: making the stream anew, and filling it from the event store", epoch=epoch.id)
@@ -120,7 +133,7 @@ class Relay:
                 f"{epoch.id}): give this store a NATS account of its own, or delete that stream"
             )
         if (last := await self._last()) is not None:
-            there = await asyncio.to_thread(self.store.recorder.notifications, last.position - 1, 1)
+            there = await self._read(self.store.recorder.notifications, last.position - 1, 1)
             if not there or (there[0][0], decode(there[0][2]).id) != (last.position, last.id):
                 raise AnotherHistory(
                     f"the stream {EVENTS_STREAM} ends with event {last.id} at position {last.position}, which the "
@@ -151,7 +164,7 @@ class Relay:
         A stream that lacks its beginning, or has holes, cannot be mended in order. One that is gone is made again.
         """
         await self.same_history()
-        first = await asyncio.to_thread(self.store.recorder.notifications, 0, 1)
+        first = await self._read(self.store.recorder.notifications, 0, 1)
         if not await self.stream.is_whole(decode(first[0][2]).id if first else None):
             log.warning("the stream is torn: emptying it, and filling it from the event store")
             await self.stream.purge()

@@ -50,6 +50,7 @@ async def serve(
     except BaseException:
         stopping.set()  # closing the connection is on purpose
         await client.close()
+        await relay.close()
         opened.close()
         raise
     relaying = asyncio.create_task(relay.run())
@@ -68,4 +69,5 @@ async def serve(
     with suppress(asyncio.CancelledError):
         await relaying  # raises what made the relay end by itself
     await client.drain()
+    await relay.close()
     opened.close()

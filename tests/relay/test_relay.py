@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
 from events.subjects import Subjects
+from services.relay.relay import BATCH
 from services.relay.stream import EventStream
 from services.runtime.failures import Failure
 from services.store.application import open_store
+from services.store.sqlite import SQLiteStore
 from tests.commands.conftest import Requests, all_events
 from tests.support.nats import Nats
 from tests.support.service import Service
@@ -184,3 +188,30 @@ async def test_a_stream_of_somebody_else_is_never_overwritten(nats_server: Nats,
         await service.start("relay")
     assert (await client.jetstream().stream_info(STREAM)).config.subjects == ["somebody.else"]
     await client.close()
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_the_store_is_closed_only_when_nothing_is_read(
+    write_side: Service, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = threading.Event()
+    seen: list[str] = []
+    notifications, close = SQLiteStore.notifications, SQLiteStore.close
+
+    def slowly(self: SQLiteStore, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        if limit == BATCH:
+            reading.set()
+            time.sleep(0.5)
+            seen.append("read")
+        return notifications(self, after, limit)
+
+    def closing(self: SQLiteStore) -> None:
+        seen.append("closed")
+        close(self)
+
+    monkeypatch.setattr(SQLiteStore, "notifications", slowly)
+    monkeypatch.setattr(SQLiteStore, "close", closing)
+    await channels(client, 200)
+    await asyncio.to_thread(reading.wait)
+    await write_side.stop()
+    assert seen[-1] == "closed"  # the command service closes its own before
