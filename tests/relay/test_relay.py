@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -194,19 +193,21 @@ async def test_a_stream_of_somebody_else_is_never_overwritten(nats_server: Nats,
 async def test_the_store_is_closed_only_when_nothing_is_read(
     write_side: Service, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading = threading.Event()
-    seen: list[str] = []
+    reading, closed = threading.Event(), threading.Event()
+    was_open: list[bool] = []
+    asked: list[SQLiteStore] = []
     notifications, close = SQLiteStore.notifications, SQLiteStore.close
 
     def slowly(self: SQLiteStore, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-        if limit == BATCH:
+        if limit == BATCH and not asked:
+            asked.append(self)
             reading.set()
-            time.sleep(0.5)
-            seen.append("read")
+            was_open.append(not closed.wait(3))
         return notifications(self, after, limit)
 
     def closing(self: SQLiteStore) -> None:
-        seen.append("closed")
+        if self in asked:
+            closed.set()
         close(self)
 
     monkeypatch.setattr(SQLiteStore, "notifications", slowly)
@@ -214,4 +215,5 @@ async def test_the_store_is_closed_only_when_nothing_is_read(
     await channels(client, 200)
     await asyncio.to_thread(reading.wait)
     await write_side.stop()
-    assert seen[-1] == "closed"  # the command service closes its own before
+    assert was_open == [True]
+    assert closed.is_set()
