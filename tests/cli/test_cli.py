@@ -103,6 +103,8 @@ async def test_events_so_far_and_as_they_come(run: Run, service: Service, ks: ke
         env=environment(service.settings.nats_servers[0]),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # Who runs the tests in the background of a shell has interrupts ignored, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert following.stdout is not None
     reading = asyncio.create_task(following.stdout.readline())
