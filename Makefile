@@ -59,8 +59,8 @@ docs: .venv/server  ## write schemas, AsyncAPI and the generated parts of the re
 	$(BIN)/python -m docs.generate
 
 lock: .venv/uv  ## choose the newest allowed versions of all dependencies anew
-	$(COMPILE) --upgrade --extra server --group dev --output-file requirements-dev.txt pyproject.toml
-	$(COMPILE) --extra server --constraint requirements-dev.txt --output-file requirements.txt pyproject.toml
+	$(COMPILE) --upgrade --extra server --extra tracing --group dev --output-file requirements-dev.txt pyproject.toml
+	$(COMPILE) --extra server --extra tracing --constraint requirements-dev.txt --output-file requirements.txt pyproject.toml
 	$(COMPILE) --upgrade --group setup --output-file requirements-setup.txt
 
 clean:  ## remove the virtual environment and the caches; data stays

@@ -6,6 +6,7 @@ from keyscope.bus import to_json
 from keyscope.connection import Connection
 from keyscope.ids import Ids
 from keyscope.subjects import ACTOR, COMMAND_ID, TRACEPARENT
+from keyscope.tracing import current_traceparent
 from keyscope.types import CallOptions, CommandReply
 
 
@@ -40,7 +41,7 @@ class Commands:
         headers = {COMMAND_ID: options.get("command_id") or self._ids.next()}
         if actor := options.get("actor", self._actor):
             headers[ACTOR] = actor
-        if traceparent := options.get("traceparent"):
+        if traceparent := options.get("traceparent") or current_traceparent():
             headers[TRACEPARENT] = traceparent
         return headers
 

@@ -5,6 +5,8 @@ from typing import Any, Unpack, cast
 
 from keyscope.bus import to_json
 from keyscope.connection import Connection
+from keyscope.subjects import TRACEPARENT
+from keyscope.tracing import current_traceparent
 from keyscope.types import GraphAnswer, GraphOptions, GraphQuery, ReadModelStatus, Scope
 
 
@@ -35,14 +37,18 @@ class Query:
         body: dict[str, Any] = {**(query or {}), **(options or {}), **members}
         self._carry_position(body)
         return cast(
-            "GraphAnswer", await self._bus.ask(self._graph, to_json(body), what="the graph query", timeout=timeout)
+            "GraphAnswer",
+            await self._bus.ask(self._graph, to_json(body), _headers(), what="the graph query", timeout=timeout),
         )
 
     async def scope(self, token: str, *, position: int | None = None, timeout: float | None = None) -> Scope:
         """The key and the channel ids of a publishable token. Raises NotAllowed for one that is not valid now."""
         body: dict[str, Any] = {"token": token, "position": position}
         self._carry_position(body)
-        return cast("Scope", await self._bus.ask(self._scope, to_json(body), what="the scope query", timeout=timeout))
+        return cast(
+            "Scope",
+            await self._bus.ask(self._scope, to_json(body), _headers(), what="the scope query", timeout=timeout),
+        )
 
     async def status(self, *, timeout: float | None = None) -> ReadModelStatus:
         """How far the read model that answers this is."""
@@ -53,3 +59,8 @@ class Query:
             body["position"] = self._connection.position if self._read_your_writes else 0
         if body["position"] == 0:
             del body["position"]
+
+
+def _headers() -> dict[str, str] | None:
+    traceparent = current_traceparent()
+    return {TRACEPARENT: traceparent} if traceparent else None

@@ -8,6 +8,7 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 
 from events.errors import KeyscopeError, Unavailable, UnexpectedState
+from services.bus import tracing
 from services.bus.replies import failure, success
 from services.commands.authenticate import Authenticator
 from services.commands.command import Command, Reply
@@ -38,8 +39,14 @@ class Desk:
         answer: Callable[[Reply], None],
         *,
         fallback_id: str | None = None,
+        deliveries: int = 0,
     ) -> None:
-        """Take a command in; `answer` is called when it is carried out or refused, perhaps at once."""
+        """Take a command in; `answer` is called when it is carried out or refused, perhaps at once.
+
+        `deliveries` of a job: how often it was handed in, with this time; 0 for a request.
+        """
+        if tracing.spans is not None and headers:
+            headers, answer = tracing.spans.command(name, headers, answer, deliveries)
         try:
             if self._writer.full:
                 raise Unavailable("too many commands are waiting: try again", retry_after_ms=RETRY_AFTER_MS)

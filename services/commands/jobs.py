@@ -93,7 +93,12 @@ class Jobs:
             answered.set_result(Reply(failure(killer), killer))
         else:
             self._desk.receive(
-                job.subject[self._skip :], job.data, job.headers, answered.set_result, fallback_id=command_id
+                job.subject[self._skip :],
+                job.data,
+                job.headers,
+                answered.set_result,
+                fallback_id=command_id,
+                deliveries=job.metadata.num_delivered,
             )
         reply = await answered
         deliveries = job.metadata.num_delivered

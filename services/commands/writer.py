@@ -17,6 +17,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEv
 
 from events.base import UnknownEvent
 from events.errors import Conflict, KeyscopeError, Unavailable, UnexpectedState, error_in
+from services.bus import tracing
 from services.bus.measures import BATCHES, COMMANDS, COMMITS, CONTENDED
 from services.bus.replies import failure, success
 from services.commands.cache import AggregateCache
@@ -157,7 +158,10 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are answered
             answers = self._failed(batch or self._take_batch(), error)
         self._answer(answers)
-        _measure(answers, perf_counter() - begun)
+        _measure(answers, seconds := perf_counter() - begun)
+        if tracing.spans is not None:
+            traceparents = (command.context.traceparent for command, _ in answers)
+            tracing.spans.batch("commit", traceparents, seconds, commands=len(answers), position=self._position)
 
     def _write_in_turn(self, batch: list[Command]) -> Answers:
         """Fill the batch and write it. Replicas that are busy at the same time take turns.

@@ -35,3 +35,5 @@ class Options:
     """How many sign-ins of one address may fail at once; every two seconds it gains one more."""
     trusted_proxies: str = "127.0.0.1"
     """Whose `X-Forwarded-For` is believed: addresses or networks, separated by commas, or `*`."""
+    tracing: bool = False
+    """Whether requests that their senders sample are traced."""

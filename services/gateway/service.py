@@ -11,6 +11,7 @@ from keyscope import Keyscope
 from services.gateway.app import application
 from services.gateway.options import Options
 from services.gateway.signing_in import SignIn
+from services.gateway.tracing import traced
 
 CONNECTIONS = 4096
 """Beyond so many requests at once, the answer is 503."""
@@ -44,7 +45,7 @@ async def serve(
         try:
             server = _Server(
                 uvicorn.Config(
-                    application(ks, storefront, sign_in, options, stopping),
+                    traced(application(ks, storefront, sign_in, options, stopping), on=options.tracing),
                     http="httptools",
                     ws="none",
                     lifespan="off",

@@ -26,6 +26,7 @@ from nats.js.errors import NotFoundError
 
 from events.subjects import EPOCH, EVENTS_STREAM, Subjects
 from projections.projector import MissingEvents, Projector, Published, position_of
+from services.bus import tracing
 from services.bus.measures import APPLYING, PROJECTED
 from services.bus.wire import give_back, take
 
@@ -152,8 +153,11 @@ class Follower:
             batch = await session.take()
             begun = perf_counter()
             position = await loop.run_in_executor(self._writer, self._projector.apply, batch)
-            APPLYING.observe(perf_counter() - begun)
+            APPLYING.observe(seconds := perf_counter() - begun)
             PROJECTED.add(len(batch))
+            if tracing.spans is not None:
+                traceparents = (tracing.traceparent_of(event.text) for event in batch)
+                tracing.spans.batch("apply", traceparents, seconds, events=len(batch), position=position)
             self.behind = session.pending + len(session.buffer)
             self._applied(position)
             if not self.behind:

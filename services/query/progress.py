@@ -4,6 +4,7 @@ import asyncio
 from heapq import heappop, heappush
 
 from events.errors import Unavailable
+from services.bus import tracing
 
 WAIT_SECONDS = 5.0
 """How long a query waits for its position before it is told to come again."""
@@ -39,8 +40,9 @@ class Progress:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (position, self._count, future))
         try:
-            async with asyncio.timeout(self._patience):
-                await future
+            with tracing.part("wait for position", position=position):
+                async with asyncio.timeout(self._patience):
+                    await future
         except TimeoutError:
             raise Unavailable(
                 f"The read model has reached position {self.position}, not {position} yet; try again",

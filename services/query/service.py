@@ -19,6 +19,7 @@ from events.replies import GraphReply, ScopeReply, StatusReply
 from events.subjects import QUEUE_GROUP, Subjects
 from projections.database import versioned
 from projections.projector import Projector
+from services.bus import tracing
 from services.bus.calls import Call, Calls
 from services.bus.leaving import leave
 from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
@@ -124,7 +125,7 @@ async def _add(
 ) -> None:
     await calls.add_endpoint(
         service,
-        receive,
+        receive if tracing.spans is None else tracing.spans.query(name, receive),
         name=name,
         subject=subjects.query(name),
         queue_group=QUEUE_GROUP,

@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 
 from events.envelope import CloudEvent, decode
 from events.subjects import EVENTS_STREAM
+from services.bus import tracing
 from services.bus.measures import RELAYED
 from services.bus.streams import AnotherHistory
 from services.relay.stream import End, EventStream, Fenced
@@ -91,9 +92,15 @@ class Relay:
         self.position = end.position
         rows = await self._after(end.position)
         if rows:
+            begun = monotonic()
             end = await self.stream.append(end, rows)
             self.position = end.position
             RELAYED.add(len(rows))
+            if tracing.spans is not None:
+                traceparents = (tracing.traceparent_of(stored) for _, _, stored in rows)
+                tracing.spans.batch(
+                    "publish", traceparents, monotonic() - begun, events=len(rows), position=end.position
+                )
             if len(rows) > BUSY:
                 await asyncio.sleep(LINGER_SECONDS)
             return end

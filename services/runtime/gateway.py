@@ -48,6 +48,7 @@ def options(settings: Settings) -> Options:
         ),
         failed_sign_ins=settings.http_failed_sign_ins,
         trusted_proxies=settings.http_trusted_proxies,
+        tracing=settings.tracing,
     )
 
 

@@ -13,6 +13,7 @@ from services.runtime.health import Health, served
 from services.runtime.memory import settle
 from services.runtime.notify import notify
 from services.runtime.settings import Settings
+from services.runtime.tracing import traced
 from services.runtime.wiring import SERVICES, Context
 
 ORPHAN_SECONDS = 2
@@ -41,9 +42,10 @@ def run(names: Sequence[str], settings: Settings, *, ready: Callable[[], None], 
     Raises Failure for what the user has to mend, and anything else for a bug.
     """
     settle()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Host(names, settings, ready, parent).run())
-    signal.alarm(0)
+    with traced(settings, "+".join(names)):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_Host(names, settings, ready, parent).run())
+        signal.alarm(0)
 
 
 class _Host:

@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         le=65535,
         description="Their port; empty: they are not served. The processes of `keyscope up` take this one and the next",
     )
+    tracing: bool = Field(
+        default=False,
+        description="Whether what a client has sampled is traced (OpenTelemetry, configured by OTEL_…); "
+        "needs keyscope[tracing]",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="console for people, json for machines"
     )
