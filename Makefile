@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-production golden chaos crash-points fuzz bench bench-large capacity check format docs lock clean
+.PHONY: help up demo test test-production golden chaos crash-points fuzz bench bench-large capacity check format docs lock clean overload
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ chaos: .venv/dev  ## break everything, ROUNDS=… times (20), and prove that not
 
 crash-points: .venv/dev  ## end the process between each pair of steps, and prove the same
 	$(BIN)/pytest -q -m "production or not production" tests/chaos/test_crash_points.py
+
+overload: .venv/dev  ## offer up to ten times what is sustainable, SECONDS=… (5) at each rate; into benchmarks/results
+	@$(BIN)/python -m tests.overload $(if $(SECONDS),--seconds $(SECONDS))
 
 fuzz: .venv/dev  ## throw N=… (10000) messages of rubbish at every door; SEED=… sends the same again
 	@$(BIN)/python -m tests.hostile --messages $(or $(N),10000) $(if $(SEED),--seed $(SEED))

@@ -27,7 +27,7 @@ from projections.conditions import OPERATORS
 from projections.model import ALIASES, ENTITIES, Entity, Kind
 from services.bus.streams import events_stream, jobs_stream
 from services.commands import reading, writer
-from services.query import progress, readers
+from services.query import progress, readers, turns
 from services.runtime.settings import Settings
 
 SUBJECTS = Subjects()
@@ -137,12 +137,14 @@ def operators() -> str:
 
 def query_limits() -> str:
     """What a query may cost."""
-    return _limits(*_documented(limits), (progress, "WAIT_SECONDS"), (readers, "MAX_QUEUED"))
+    return _limits(*_documented(limits), (progress, "WAIT_SECONDS"), (readers, "MAX_QUEUED"), (turns, "MOST_WAITING"))
 
 
 def command_limits() -> str:
     """What a command may cost."""
-    return _limits((reading, "MAX_BODY"), (command_bodies, "MAX_ITEMS"), (writer, "QUEUE_LIMIT"))
+    return _limits(
+        (reading, "MAX_BODY"), (command_bodies, "MAX_ITEMS"), (writer, "QUEUE_LIMIT"), (writer, "QUEUE_WEIGHT")
+    )
 
 
 def _limits(*constants: tuple[ModuleType, str]) -> str:

@@ -6,6 +6,7 @@ is handed over while the bytes are read, and the replies of one turn of the even
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 from nats.aio.client import Client
@@ -17,6 +18,26 @@ from nats.micro.service import Endpoint, EndpointConfig, Service
 from services.bus.wire import message, send, take
 
 log = structlog.get_logger(__name__)
+
+
+class Refusal(NamedTuple):
+    """A reply that is made once and sent many times: refusing must cost next to nothing."""
+
+    block: bytes
+    """The headers as they go over the wire."""
+    text: bytes
+
+
+def header_block(headers: Mapping[str, str] | None) -> bytes:
+    """Headers as they go over the wire; nothing for none."""
+    if not headers:
+        return b""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
+
+
+def never() -> None:
+    """For an endpoint that refuses nobody."""
 
 
 class Call:
@@ -62,8 +83,12 @@ class Calls:
         subject: str,
         queue_group: str,
         metadata: dict[str, str],
+        refusal: Callable[[], Refusal | None] = never,
     ) -> None:
-        """Add an endpoint whose requests go to `receive`, which must neither raise nor wait."""
+        """Add an endpoint whose requests go to `receive`, which must neither raise nor wait.
+
+        As long as `refusal` gives one, each request is answered that at once, without being looked at.
+        """
 
         async def before_it_is_taken(request: Request) -> None:
             block = "".join(f"{name}: {value}\r\n" for name, value in (request.headers or {}).items())
@@ -77,6 +102,11 @@ class Calls:
 
         def taken(subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
             endpoint._num_requests += 1  # noqa: SLF001 - for $SRV.STATS
+            if (refused := refusal()) is not None:
+                if reply:
+                    self._frames.append(message(reply, *refused))
+                    self._something.set()
+                return
             receive(Call(self, subject, reply, header, data))
 
         subscription = endpoint._subscription  # noqa: SLF001
@@ -87,11 +117,7 @@ class Calls:
         """Send a reply with the next write. Raises MaxPayloadError."""
         if len(text) > self._client.max_payload:
             raise MaxPayloadError
-        block = b""
-        if headers:
-            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            block = f"NATS/1.0\r\n{lines}\r\n".encode()
-        self._frames.append(message(subject, block, text))
+        self._frames.append(message(subject, header_block(headers), text))
         self._something.set()
 
     async def close(self) -> None:

@@ -59,6 +59,8 @@ COMMANDS = Counter(
     "command",
     "outcome",
 )
+TURNED_AWAY = Counter("keyscope_commands_turned_away", "Commands refused unread because too many were waiting")
+QUERIES_TURNED_AWAY = Counter("keyscope_queries_turned_away", "Queries refused unread because too many were waiting")
 WAITING = Gauge("keyscope_commands_waiting", "Commands that wait for the writer")
 BATCHES = Histogram("keyscope_batch_commands", "Commands in a transaction", (1, 2, 4, 8, 16, 32, 64, 128, 256))
 COMMITS = Histogram("keyscope_batch_seconds", "From taking a batch to having it on disk", _SECONDS)
@@ -81,6 +83,8 @@ QUERIES = Histogram(
 )
 COMPILED = Gauge("keyscope_queries_compiled", "Queries whose shape was not in the cache of plans, since the start")
 REFUSED = Gauge("keyscope_queries_refused", "Queries that were answered with an error, since the start")
+
+TASKS = Gauge("keyscope_tasks", "Tasks of the event loop, counted every second")
 
 CHECKS: dict[str, Callable[[], str | None]] = {}
 """What must be so for this process to be ready, by name: each tells what is wrong, or None."""

@@ -18,6 +18,8 @@ from services.commands.writer import RETRY_AFTER_MS, Writer
 
 MAX_PREPARING = 256
 """Commands that may be in preparation at once."""
+MAX_PREPARING_WEIGHT = 100_000
+"""About how many events those may record: ten megabytes of bodies."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,12 @@ class Desk:
         self._preparer = preparer
         self._authenticator = authenticator
         self._preparing: set[asyncio.Task[None]] = set()
+        self._preparing_weight = 0
+
+    @property
+    def retry_after_ms(self) -> int:
+        """When a request may be sent again, or 0 as long as there is room for it."""
+        return self._writer.retry_after_ms if self._writer.full else 0
 
     def receive(
         self,
@@ -43,18 +51,19 @@ class Desk:
     ) -> None:
         """Take a command in; `answer` is called when it is carried out or refused, perhaps at once.
 
-        `deliveries` of a job: how often it was handed in, with this time; 0 for a request.
+        `deliveries` of a job: how often it was handed in, with this time; 0 for a request. A door that refuses for
+        `retry_after_ms` does so itself. A job is never refused for want of room: it was promised, few are in hand at
+        once, and each attempt counts.
         """
+        job = deliveries > 0
         if tracing.spans is not None and headers:
             headers, answer = tracing.spans.command(name, headers, answer, deliveries)
         try:
-            if self._writer.full:
-                raise Unavailable("too many commands are waiting: try again", retry_after_ms=RETRY_AFTER_MS)
             command = read_command(name, body, headers, answer, fallback_id=fallback_id)
             if command.spec.verb == "authenticate":
-                self._take_time(self._authenticate(command), answer)
+                self._take_time(command, self._authenticate(command), job=job)
             elif self._preparer.needs_time(command):
-                self._take_time(self._prepare(command), answer)
+                self._take_time(command, self._prepare(command), job=job)
             else:
                 command.prepared = self._preparer.prepare(command)
                 self._writer.submit(command)
@@ -69,15 +78,18 @@ class Desk:
         while self._preparing:
             await asyncio.wait(self._preparing)
 
-    def _take_time(self, work: Coroutine[Any, Any, None], answer: Callable[[Reply], None]) -> None:
-        if len(self._preparing) >= MAX_PREPARING:
+    def _take_time(self, command: Command, work: Coroutine[Any, Any, None], *, job: bool) -> None:
+        full = len(self._preparing) >= MAX_PREPARING or self._preparing_weight >= MAX_PREPARING_WEIGHT
+        if full and not job:
             work.close()
             raise Unavailable("too many commands are being prepared: try again", retry_after_ms=RETRY_AFTER_MS)
-        task = asyncio.get_running_loop().create_task(self._answering(work, answer))
+        self._preparing_weight += command.weight
+        task = asyncio.get_running_loop().create_task(self._answering(command, work))
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
 
-    async def _answering(self, work: Coroutine[Any, Any, None], answer: Callable[[Reply], None]) -> None:
+    async def _answering(self, command: Command, work: Coroutine[Any, Any, None]) -> None:
+        answer = command.answer
         try:
             await work
         except KeyscopeError as error:
@@ -89,6 +101,8 @@ class Desk:
         except Exception:
             log.exception("a command failed in preparation")
             answer(_failed())
+        finally:
+            self._preparing_weight -= command.weight
 
     async def _prepare(self, command: Command) -> None:
         command.prepared = await self._preparer.prepare_slowly(command)

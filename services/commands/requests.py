@@ -6,6 +6,7 @@ it; it carries the durable door (jobs.py), where batches amortise it.
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from functools import cache
 from typing import Any
@@ -17,15 +18,21 @@ from nats.micro import add_service
 from nats.micro.service import EndpointStats, Service, ServiceConfig
 
 from events.commands import COMMANDS
+from events.errors import Unavailable
 from events.subjects import QUEUE_GROUP, Subjects
-from services.bus.calls import Call, Calls
+from services.bus.calls import Call, Calls, Refusal, header_block
 from services.bus.leaving import leave
-from services.bus.replies import error_headers
+from services.bus.measures import TURNED_AWAY
+from services.bus.replies import error_headers, failure
 from services.bus.wire import flush
 from services.commands.command import Reply
 from services.commands.desk import Desk
 
 SERVICE_NAME = "keyscope-commands"
+
+SWITCH_SECONDS = 0.0005
+"""How soon a thread that waits for the interpreter gets it while requests are refused. Python's usual 5 ms would have
+the writer wait so long after each call of the database, for a loop that is busy with saying no."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +41,12 @@ log = structlog.get_logger(__name__)
 def _schemas() -> dict[str, str]:
     """The JSON Schema of each command's body; to make them all takes some 50 ms."""
     return {spec.name: json.dumps(spec.schema.json_schema()) for spec in COMMANDS.values()}
+
+
+@cache
+def _refusal(retry_after_ms: int) -> Refusal:
+    error = Unavailable("too many commands are waiting: try again", retry_after_ms=retry_after_ms)
+    return Refusal(header_block(error_headers(error)), failure(error))
 
 
 class RequestDoor:
@@ -50,6 +63,8 @@ class RequestDoor:
         self._all_answered = asyncio.Event()
         self._counts: Counter[str] = Counter()
         self._service: Service | None = None
+        self._refusing = False
+        self._switch_seconds = sys.getswitchinterval()
 
     async def open(self) -> None:
         """Begin to receive."""
@@ -70,6 +85,7 @@ class RequestDoor:
             subject=self._subjects.commands,
             queue_group=QUEUE_GROUP,
             metadata=_schemas(),
+            refusal=self._full,
         )
         await flush(self._client)
 
@@ -83,6 +99,16 @@ class RequestDoor:
         if self._calls is not None:
             await self._calls.close()
         await flush(self._client)
+
+    def _full(self) -> Refusal | None:
+        retry_after_ms = self._desk.retry_after_ms
+        if self._refusing != bool(retry_after_ms):
+            self._refusing = bool(retry_after_ms)
+            sys.setswitchinterval(SWITCH_SECONDS if self._refusing else self._switch_seconds)
+        if not retry_after_ms:
+            return None
+        TURNED_AWAY.add(1)
+        return _refusal(retry_after_ms)
 
     def _receive(self, call: Call) -> None:
         name = call.subject[self._skip :]

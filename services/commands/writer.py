@@ -31,12 +31,15 @@ from services.domain.clock import now
 from services.store.application import Store
 from services.store.commit import Commit, Committed, Outcome, StaleRead
 
-QUEUE_LIMIT = 4_096
-"""Commands that may wait; beyond it they are refused with `unavailable`."""
+QUEUE_LIMIT = 2_048
+"""Commands that may wait; beyond it requests are refused with `unavailable`. Some tenths of a second of work."""
+QUEUE_WEIGHT = 8_000
+"""About how many events those that wait may record; also a bound on the memory that they take, bodies included."""
 BATCH_COMMANDS = 256
 BATCH_WEIGHT = 4_000
 """About how many events one transaction takes at most, unless a single command has more."""
 RETRY_AFTER_MS = 250
+LONGEST_RETRY_AFTER_MS = 5_000
 REDO_LIMIT = 20
 CROWDED_BATCHES = 16
 """Batches that take turns after another replica has written: most likely it is still busy."""
@@ -60,6 +63,9 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._cache = AggregateCache()
         self._waiting: deque[Command] = deque()
+        self._weight_in = 0  # of all commands ever handed in; the event loop's
+        self._weight_out = 0  # of all that ever left the queue; the thread's
+        self._seconds = 0.0  # that one weight took lately
         self._wake = threading.Condition()
         self._idle = False
         self._stopping = False
@@ -85,8 +91,14 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        """Whether the queue has no room."""
-        return len(self._waiting) >= QUEUE_LIMIT
+        """Whether the queue has no room for requests."""
+        return len(self._waiting) >= QUEUE_LIMIT or self._weight_in - self._weight_out >= QUEUE_WEIGHT
+
+    @property
+    def retry_after_ms(self) -> int:
+        """About when what waits now will be done, in steps of 50."""
+        milliseconds = 1_000 * self._seconds * (self._weight_in - self._weight_out)
+        return round(min(max(milliseconds, RETRY_AFTER_MS), LONGEST_RETRY_AFTER_MS) / 50) * 50
 
     @property
     def waiting(self) -> int:
@@ -99,9 +111,10 @@ class Writer:
         return self._position
 
     def submit(self, command: Command) -> None:
-        """Let a command wait for the next batch. Raises Unavailable when the queue is full or closed."""
-        if self.full or self._stopping:
-            raise Unavailable("too many commands are waiting: try again", retry_after_ms=RETRY_AFTER_MS)
+        """Let a command wait for the next batch, be the queue full or not. Raises Unavailable when it is closed."""
+        if self._stopping:
+            raise Unavailable("the service is stopping: try again", retry_after_ms=RETRY_AFTER_MS)
+        self._weight_in += command.weight
         self._waiting.append(command)
         if self._idle:  # a busy writer looks by itself
             with self._wake:
@@ -145,6 +158,7 @@ class Writer:
             if batch and weight > BATCH_WEIGHT:
                 break
             batch.append(self._waiting.popleft())
+        self._weight_out += sum(command.weight for command in batch)
         return batch
 
     def _carry_out(self) -> None:
@@ -156,12 +170,16 @@ class Writer:
         except (StaleRead, IntegrityError):
             answers = self._one_by_one(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are answered
-            answers = self._failed(batch or self._take_batch(), error)
+            batch += [] if batch else self._take_batch()
+            answers = self._failed(batch, error)
         self._answer(answers)
-        _measure(answers, seconds := perf_counter() - begun)
+        took = perf_counter() - begun
+        if batch:  # none was taken if another replica's changes were met before
+            self._seconds += (took / sum(command.weight for command in batch) - self._seconds) / 8
+        _measure(answers, took)
         if tracing.spans is not None:
             traceparents = (command.context.traceparent for command, _ in answers)
-            tracing.spans.batch("commit", traceparents, seconds, commands=len(answers), position=self._position)
+            tracing.spans.batch("commit", traceparents, took, commands=len(answers), position=self._position)
 
     def _write_in_turn(self, batch: list[Command]) -> Answers:
         """Fill the batch and write it. Replicas that are busy at the same time take turns.

@@ -22,6 +22,8 @@ from services.query.readers import Readers
 
 MAX_TASKS = 10_000
 """Queries that wait, for a position or for a thread."""
+MAX_TASK_BYTES = 16 * 1024 * 1024
+"""That those which wait may have together."""
 
 NO_KEY = (
     "Publishable API key required in the request header: x-publishable-api-key."
@@ -41,6 +43,7 @@ class Endpoints:
         self._progress, self._readers, self._follower = progress, readers, follower
         self._plans = Plans()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._task_bytes = 0
         self.refused = 0
 
     @property
@@ -126,10 +129,11 @@ class Endpoints:
         return found.text
 
     def _later(self, request: Call, answer: Coroutine[Any, Any, bytes]) -> None:
-        if len(self._tasks) >= MAX_TASKS:
+        if len(self._tasks) >= MAX_TASKS or self._task_bytes >= MAX_TASK_BYTES:
             answer.close()
             self._refuse(request, Unavailable("Too many queries at once; try again", retry_after_ms=500))
             return
+        self._task_bytes += len(request.data)
         task = asyncio.create_task(self._answer(request, answer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -142,6 +146,8 @@ class Endpoints:
         except Exception:
             log.exception("a query failed", subject=request.subject)
             self._refuse(request, UnexpectedState(FAILED))
+        finally:
+            self._task_bytes -= len(request.data)
 
     def _refuse(self, request: Call, error: KeyscopeError) -> None:
         self.refused += 1

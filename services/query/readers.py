@@ -23,8 +23,11 @@ from projections.question import Question
 from services.bus.measures import QUERIES
 
 THREADS = 2
-MAX_QUEUED = 256
+MAX_QUEUED = 128
 """Queries that wait for a thread; beyond, they are refused for now."""
+
+MOST_SECONDS = 5.0
+"""How long a query waits for a thread; whoever asked has most likely given up by then, and asked again."""
 
 SLOW_RUNS = 64
 """How many queries of a shape go to a thread at once after one was slow."""
@@ -71,10 +74,11 @@ class Readers:
     async def on_thread(self, question: Question, plan: Plan) -> bytes:
         """The answer, from a thread. Raises Unavailable when too many queries wait for one already."""
         if self._queued >= MAX_QUEUED:
-            raise Unavailable("Too many slow queries at once; try again", retry_after_ms=500)
+            raise _too_many()
         self._queued += 1
+        due = perf_counter() + MOST_SECONDS
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, question, plan)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, question, plan, due)
         finally:
             self._queued -= 1
 
@@ -84,7 +88,9 @@ class Readers:
         for connection in self._connections:
             connection.close()
 
-    def _answer(self, question: Question, plan: Plan) -> bytes:
+    def _answer(self, question: Question, plan: Plan, due: float) -> bytes:
+        if perf_counter() > due:
+            raise _too_many()
         connection = self._connection()
         connection.set_progress_handler(_deadline(STATEMENT_SECONDS), 50 * _GRAIN)
         begun = perf_counter()
@@ -115,6 +121,10 @@ class Readers:
     def _out_of_budget(self) -> bool:
         self._steps -= _GRAIN
         return self._steps < 0
+
+
+def _too_many() -> Unavailable:
+    return Unavailable("Too many slow queries at once; try again", retry_after_ms=500)
 
 
 def _deadline(seconds: float) -> Callable[[], bool]:

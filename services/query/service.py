@@ -20,7 +20,7 @@ from events.subjects import QUEUE_GROUP, Subjects
 from projections.database import versioned
 from projections.projector import Projector
 from services.bus import tracing
-from services.bus.calls import Call, Calls
+from services.bus.calls import Call, Calls, Refusal, never
 from services.bus.leaving import leave
 from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
 from services.bus.wire import flush
@@ -28,6 +28,7 @@ from services.query.endpoints import Endpoints
 from services.query.follower import Follower
 from services.query.progress import Progress
 from services.query.readers import Readers
+from services.query.turns import Turns
 
 NAME = "keyscope-query"
 VERSION = "1.0.0"
@@ -62,18 +63,22 @@ async def serve(
     endpoints = Endpoints(progress, readers, follower)
     _measured(progress, follower, endpoints)
     service = await _micro(client, endpoints)
-    calls = Calls(client)
+    calls, turns = Calls(client), Turns()
     following = asyncio.create_task(follower.run())
     try:
         await _add(calls, service, subjects, "status", endpoints.status, StatusQuery, StatusReply)
         if await _unless(stopping, follower.caught_up.wait()):
-            await _add(calls, service, subjects, "graph", endpoints.graph, GraphQuery, GraphReply)
-            await _add(calls, service, subjects, "scope", endpoints.scope, ScopeQuery, ScopeReply)
+            await _add(
+                calls, service, subjects, "graph", turns.to(endpoints.graph), GraphQuery, GraphReply, turns.refusal
+            )
+            await _add(
+                calls, service, subjects, "scope", turns.to(endpoints.scope), ScopeQuery, ScopeReply, turns.refusal
+            )
             await flush(client)
             ready()
             await stopping.wait()
     finally:
-        await _leave(client, service, endpoints, calls)
+        await _leave(client, service, turns, endpoints, calls)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await follower.close()
@@ -82,11 +87,12 @@ async def serve(
             await client.close()
 
 
-async def _leave(client: Client, service: Service, endpoints: Endpoints, calls: Calls) -> None:
+async def _leave(client: Client, service: Service, turns: Turns, endpoints: Endpoints, calls: Calls) -> None:
     """Takes no more requests, and answers those it has; a server that is gone cannot be told either."""
     with suppress(NatsError, TimeoutError, OSError):
         async with asyncio.timeout(DRAIN_SECONDS):
             await leave(client, service)
+            await turns.drained()
             await endpoints.drained()
             await calls.close()
             await flush(client)
@@ -122,6 +128,7 @@ async def _add(
     receive: Callable[[Call], None],
     request: type[BaseModel],
     reply: type[BaseModel],
+    refusal: Callable[[], Refusal | None] = never,
 ) -> None:
     await calls.add_endpoint(
         service,
@@ -130,6 +137,7 @@ async def _add(
         subject=subjects.query(name),
         queue_group=QUEUE_GROUP,
         metadata={"request_schema": _schema(request), "response_schema": _schema(reply)},
+        refusal=refusal,
     )
 
 

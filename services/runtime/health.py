@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import structlog
 
-from services.bus.measures import CHECKS
+from services.bus.measures import CHECKS, TASKS
 from services.runtime.failures import Exit, Failure
 from services.runtime.settings import Settings
 
@@ -32,13 +32,16 @@ class Health:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._beat_at = time.monotonic()
+        self._tasks = 0
         self.serving = False
         """All services serve, and none is asked to stop."""
 
     async def beat(self, beaten: Callable[[], None]) -> None:
         """Show that the event loop turns, and call `beaten`, until cancelled."""
+        TASKS.read = lambda: self._tasks
         while True:
             beaten()
+            self._tasks = len(asyncio.all_tasks())
             self._beat_at = time.monotonic()
             await asyncio.sleep(BEAT_SECONDS)
 

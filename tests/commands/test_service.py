@@ -8,9 +8,12 @@ from typing import Any
 
 import nats
 import pytest
+from eventsourcing.persistence import OperationalError
 from nats.aio.client import Client
 
 from services.commands import sweeps, writer
+from services.store.postgres import PostgresStore
+from services.store.sqlite import SQLiteStore
 from tests.commands.conftest import Requests, all_events
 from tests.support.nats import Nats
 from tests.support.service import Service
@@ -82,6 +85,30 @@ async def test_two_replicas_on_one_store(write_side: Service, nats_server: Nats,
     same = {"Nats-Msg-Id": "same"}
     once = await asyncio.gather(*(requests.send("sales_channel.create", {"name": "w"}, **same) for _ in range(20)))
     assert all(reply == once[0] for reply in once)
+    await other.stop()
+
+
+async def test_a_store_that_fails_before_a_batch_is_taken(
+    write_side: Service, nats_server: Nats, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicas that take turns wait for theirs with no command in hand; whoever waits meanwhile is answered."""
+
+    def create(number: int) -> Any:
+        return requests.send("sales_channel.create", {"id": f"sc_{number}", "name": "W"})
+
+    def fails(*_: Any) -> Any:
+        raise OperationalError("the store is gone")
+
+    other = Service(nats_server.url, write_side.settings.data_dir, event_store=write_side.settings.event_store)
+    await other.start("commands")
+    for number in range(40):  # each meets what the other wrote
+        assert "data" in await create(number)
+    with monkeypatch.context() as patch:
+        for recorder in (SQLiteStore, PostgresStore):
+            patch.setattr(recorder, "alone", fails)
+        replies = [await create(number) for number in range(40, 44)]
+    assert "unavailable" in {reply["error"]["type"] for reply in replies if "error" in reply}, replies
+    assert all("data" in reply for reply in [await create(number) for number in range(50, 60)])
     await other.stop()
 
 
