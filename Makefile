@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-production golden chaos crash-points fuzz bench bench-large capacity check format docs lock clean overload
+.PHONY: help up demo test test-production golden chaos crash-points fuzz bench bench-large capacity check format docs lock clean overload soak
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ crash-points: .venv/dev  ## end the process between each pair of steps, and prov
 
 overload: .venv/dev  ## offer up to ten times what is sustainable, SECONDS=… (5) at each rate; into benchmarks/results
 	@$(BIN)/python -m tests.overload $(if $(SECONDS),--seconds $(SECONDS))
+
+soak: .venv/dev  ## run at a moderate rate for MINUTES=… (60), and see that neither memory, files, tasks nor lag grow
+	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 fuzz: .venv/dev  ## throw N=… (10000) messages of rubbish at every door; SEED=… sends the same again
 	@$(BIN)/python -m tests.hostile --messages $(or $(N),10000) $(if $(SEED),--seed $(SEED))

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,14 @@ PATIENCE = 600.0
 class Server:
     """A running service. Use it as a context manager: it is stopped in the end, its files stay."""
 
-    def __init__(self, folder: Path, *, wait: bool = True, event_store: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wait: bool = True,
+        event_store: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it and, unless told otherwise, wait until it is ready. Raises RuntimeError with its last words.
 
         `event_store`: the URL of another event store than the file in the folder.
@@ -38,7 +46,12 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "KEYSCOPE_EVENT_STORE": self.event_store},
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    "KEYSCOPE_EVENT_STORE": self.event_store,
+                    **(environment or {}),
+                },
                 start_new_session=True,
             )
         self.ready_after = 0.0

@@ -30,7 +30,7 @@ from services.commands.desk import Desk
 
 SERVICE_NAME = "keyscope-commands"
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 """How soon a thread that waits for the interpreter gets it while requests are refused. Python's usual 5 ms would have
 the writer wait so long after each call of the database, for a loop that is busy with saying no."""
 

@@ -19,7 +19,7 @@ TIMES = (0.5, 1.0, 2.0, 5.0, 10.0)
 IN_FLIGHT = 64
 """Calls in flight, in a closed loop, whose rate is called sustainable."""
 DOORS = {"create": "link.create", "list_1000": "graph: a list of 1,000 keys", "by_id": "graph: a key by its id"}
-USUAL_DOORS = ("create", "list_1000")
+USUAL_DOORS = ("list_1000", "create")  # reading first: what is written makes the lists longer
 """A machine that offered ten times as many cheap queries as it can answer would be busy with offering them."""
 RECOVERS_SECONDS = 1.0
 KEEPS = 0.5

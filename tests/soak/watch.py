@@ -1,0 +1,63 @@
+"""Looks at processes every few seconds: the kernel's figures of each, and what they say about themselves."""
+
+import asyncio
+import os
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.soak.growth import Series
+
+ASKED = {
+    "keyscope_tasks": "tasks",
+    "keyscope_relay_lag_events": "events",
+    "keyscope_projection_lag_events": "events",
+}
+"""What is judged of a process's own measures, and its unit."""
+
+
+class Watch:
+    """Samples, as series by name."""
+
+    def __init__(
+        self,
+        pids: Mapping[str, int],
+        ports: Mapping[str, int] | None = None,
+        own: Mapping[str, Callable[[], float]] | None = None,
+    ) -> None:
+        """`pids` by the process's name; `ports` of those that have measures; `own`: tasks of this process, by name."""
+        self._pids, self._ports, self._own = pids, ports or {}, own or {}
+        self._begun = perf_counter()
+        self.series: dict[str, Series] = {}
+
+    async def look(self) -> None:
+        """Take one sample of everything. Raises OSError when a process has ended: in a soak none may."""
+        at = perf_counter() - self._begun
+        for name, pid in self._pids.items():
+            self._add(at, f"{name}: memory", "MB", memory_mb(pid))
+            self._add(at, f"{name}: open files", "files", len(os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208
+        for name, read in self._own.items():
+            self._add(at, name, "tasks", read())
+        for name, port in self._ports.items():
+            for metric, value in (await asyncio.to_thread(_measures, port)).items():
+                if metric in ASKED:
+                    self._add(at, f"{name}: {metric}", ASKED[metric], value)
+
+    def _add(self, at: float, name: str, unit: str, value: float) -> None:
+        self.series.setdefault(name, Series(name, unit)).points.append((at, value))
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory that is the process's own, in megabytes: without mapped files, which are page cache."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))) * 1024 / 1e6
+
+
+def _measures(port: int) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        text = reply.read().decode()
+    families = text_string_to_metric_families(text)
+    return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
