@@ -13,7 +13,7 @@ from projections.schema import VERSION, ddl
 
 BUSY_MS = 5_000
 
-WRITING = {"journal_mode": "WAL", "synchronous": "NORMAL", "cache_size": -65_536, "wal_autocheckpoint": 4_000}.items()
+WRITING = {"journal_mode": "WAL", "synchronous": "NORMAL", "cache_size": -65_536, "wal_autocheckpoint": 0}.items()
 """A commit that a power cut loses is applied again from the stream, so there is no need to wait for the disk."""
 
 READING = {"query_only": True, "cache_size": -16_384, "mmap_size": 1 << 30}.items()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import apsw
 from pydantic_core import from_json
 
 from events.base import UnknownEvent
@@ -172,6 +173,9 @@ class Projector:
         self.position: int
         self.stream_seq: int
         self.epoch: str | None
+        self.log_pages = 0
+        """How long the write-ahead log is: time for a `checkpoint` at LOG_PAGES."""
+        self._connection.set_wal_hook(self._logged)
         tracking = self._connection.execute("SELECT position, stream_seq, epoch FROM tracking").get
         self.position, self.stream_seq, self.epoch = tracking
 
@@ -191,6 +195,20 @@ class Projector:
             self._connection.execute("UPDATE tracking SET position = ?, stream_seq = ?", (position, stream_seq))
         self.position, self.stream_seq = position, stream_seq
         return position
+
+    def _logged(self, _: apsw.Connection, __: str, pages: int) -> int:
+        self.log_pages = pages
+        return apsw.SQLITE_OK
+
+    def checkpoint(self) -> None:
+        """Fold what is left of the write-ahead log into the file, as far as no reader still needs it."""
+        self._connection.wal_checkpoint()
+
+    def checkpoint_beside(self) -> None:
+        """The same, from another thread while events are applied. What is applied meanwhile is left in the log."""
+        connection = apsw.Connection(self._connection.filename)
+        connection.wal_checkpoint()
+        connection.close()
 
     def begin(self, epoch: str) -> int:
         """The stream is of this epoch. A read model of another one is emptied, to be built from the first event.

@@ -36,7 +36,7 @@ QUEUE_LIMIT = 2_048
 QUEUE_WEIGHT = 8_000
 """About how many events those that wait may record; also a bound on the memory that they take, bodies included."""
 BATCH_COMMANDS = 256
-BATCH_WEIGHT = 4_000
+BATCH_WEIGHT = 2_000
 """About how many events one transaction takes at most, unless a single command has more."""
 RETRY_AFTER_MS = 250
 LONGEST_RETRY_AFTER_MS = 5_000

@@ -23,13 +23,15 @@ from eventsourcing.sqlite import (
 )
 
 from services.store.commit import Commit, Committed, Epoch, Outcome, StaleRead, Sweep
+from services.store.folding import FOLD, Folding
 from services.store.packing import packed, unpacked
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30
-LOG_PAGES = 4_000
-LOG_BYTES = LOG_PAGES * 4_096
-"""How long the write-ahead log grows before it is begun anew."""
+LOG_BYTES = 5_000 * 4_096
+"""How long the write-ahead log is from the beginning."""
+MOST_LOG_PAGES = 16_000
+"""Where the writer folds the log whatever it takes, should services.store.folding not have got to it."""
 
 _TABLES = [
     # Never WITHOUT ROWID for stored_events: its rowid is the position.
@@ -70,7 +72,7 @@ class _Pool(SQLiteConnectionPool):
     def _create_connection(self) -> SQLiteConnection:
         connection = super()._create_connection()._sqlite_conn  # noqa: SLF001 - the library has no hook for pragmas
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={MOST_LOG_PAGES}")
         connection.row_factory = None
         return _Connection(sqlite_conn=connection, max_age=self.max_age)
 
@@ -93,6 +95,7 @@ class SQLiteStore(SQLiteApplicationRecorder):
     def __init__(self, datastore: Datastore) -> None:
         super().__init__(datastore)
         self.create_table_statements += _TABLES
+        self._folding = Folding(lambda: sqlite3.connect(datastore.pool.db_name, check_same_thread=False))
 
     def stretch_log(self) -> None:
         """Let the write-ahead log have its whole length at once: syncing what only overwrites takes half the time.
@@ -128,9 +131,12 @@ class SQLiteStore(SQLiteApplicationRecorder):
                 # Nothing is ever deleted and the write lock is ours: the new rowids follow the greatest one.
                 positions = range(position + 1, position + 1 + len(stored))
                 position += len(stored)
-                self._insert_beside(cursor, commit, commit.settle(positions, position))
+                outcomes = commit.settle(positions, position)
+                self._insert_beside(cursor, commit, outcomes)
             except sqlite3.IntegrityError as error:
                 raise IntegrityError(error) from error
+        if self._folding.wrote(commands=len(outcomes), events=len(stored)):
+            self._fold()
         return Committed(positions, position, foreign)
 
     def _insert_beside(self, cursor: SQLiteCursor, commit: Commit, outcomes: Sequence[Outcome]) -> None:
@@ -146,6 +152,10 @@ class SQLiteStore(SQLiteApplicationRecorder):
         for id in commit.done_sweeps:
             cursor.execute("DELETE FROM sweeps WHERE id=?", (id,))
 
+    def _fold(self) -> None:
+        with suppress(sqlite3.Error), self.datastore.get_connection(commit=False) as connection:
+            connection.cursor().execute(FOLD)
+
     @contextmanager
     def alone(self, position: int, limit: int) -> Iterator[list[tuple[int, StoredEvent]]]:
         """Promises nothing: replicas on one file are rare, and repeat what was refused until it is not."""
@@ -155,6 +165,7 @@ class SQLiteStore(SQLiteApplicationRecorder):
         """A file cannot tell: the services wake each other over the bus."""
 
     def close(self) -> None:
+        self._folding.close()
         self.datastore.close()
 
     def epoch(self) -> Epoch:
