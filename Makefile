@@ -39,7 +39,7 @@ overload: .venv/dev  ## offer up to ten times what is sustainable, SECONDS=… (
 soak: .venv/dev  ## run at a moderate rate for MINUTES=… (60), and see that neither memory, files, tasks nor lag grow
 	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES))
 
-fuzz: .venv/dev  ## throw N=… (10000) messages of rubbish at every door; SEED=… sends the same again
+fuzz: .venv/fuzz  ## throw N=… (10000) messages of rubbish at every door, then bytes that follow the branches; SEED=… sends the same again
 	@$(BIN)/python -m tests.hostile --messages $(or $(N),10000) $(if $(SEED),--seed $(SEED))
 
 bench: $(if $(STORE),.venv/dev,.venv/server)  ## measure every row of benchmarks/rows.py in about two minutes; SECONDS=… for each; PEER=medusa; STORE=postgresql
@@ -67,6 +67,7 @@ docs: .venv/server  ## write schemas, AsyncAPI and the generated parts of the re
 lock: .venv/uv  ## choose the newest allowed versions of all dependencies anew
 	$(COMPILE) --upgrade --extra server --extra tracing --group dev --output-file requirements-dev.txt pyproject.toml
 	$(COMPILE) --extra server --extra tracing --constraint requirements-dev.txt --output-file requirements.txt pyproject.toml
+	$(COMPILE) --upgrade --group fuzz --output-file requirements-fuzz.txt
 	$(COMPILE) --upgrade --group setup --output-file requirements-setup.txt
 
 clean:  ## remove the virtual environment and the caches; data stays
@@ -84,4 +85,9 @@ clean:  ## remove the virtual environment and the caches; data stays
 
 .venv/dev: .venv/server requirements-dev.txt
 	$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# atheris has wheels for some machines only; elsewhere `make fuzz` says that it goes without.
+.venv/fuzz: .venv/dev requirements-fuzz.txt
+	-$(PIP) --only-binary :all: --require-hashes -r requirements-fuzz.txt
 	@touch $@
