@@ -242,6 +242,8 @@ def _search(scope: Scope, entity: Entity, alias: str, words: Node, place: str) -
         refuse(place, "a text is needed")
     parts = []
     for slot in words:
+        if not isinstance(slot, Slot):  # of an object
+            refuse(place, "a text is needed")
         test = "ilike_unicode({v}, {c})" if slot.kind == "unicode" else "{c} LIKE {v} ESCAPE '\\'"
         bound = scope.bind(slot, values.word, place)
         parts.append(

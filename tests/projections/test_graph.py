@@ -220,6 +220,8 @@ def test_filters_of_channels(world: World, filters: dict[str, Any], expected: li
         ({"filters": {"$and": [1]}}, "filters.$and.0: an object is needed"),
         ({"filters": {"$not": [1]}}, "filters.$not: an object is needed"),
         ({"filters": {"q": 1}}, "filters.q: a text is needed"),
+        ({"filters": {"q": {"a": 1}}}, "filters.q: a text is needed"),
+        ({"filters": {"$not": {"q": {".": "x"}}}}, "filters.$not.q: a text is needed"),
         (
             {"entity": "sales_channel", "filters": {"is_disabled": "maybe"}},
             "filters.is_disabled: true or false is needed",
