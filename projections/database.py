@@ -4,6 +4,7 @@ apsw rather than the standard library's sqlite3: it brings a recent SQLite, whic
 channels each in two thirds of the time, and it has the progress handler and the limits that bound a query.
 """
 
+import re
 from pathlib import Path
 
 import apsw
@@ -26,8 +27,30 @@ class DamagedReadModel(Exception):
 
 
 def versioned(database: Path) -> Path:
-    """Where the read model of this version is: beside those of other versions, which older releases may still serve."""
-    return database.with_name(f"{database.stem}-v{VERSION}{database.suffix or '.db'}")
+    """Where the read model of this version is: beside those of other versions, which older releases may still serve.
+
+    `keyscope rebuild` puts a further generation beside it (`graph-v2.db`, `graph-v2-1.db`, …); the latest counts.
+    """
+    found = generations(database)
+    return found[max(found)] if found else generation(database, 0)
+
+
+def generation(database: Path, number: int) -> Path:
+    """Where a generation of this version's read model is."""
+    return database.with_name(f"{database.stem}-v{VERSION}{f'-{number}' if number else ''}{database.suffix or '.db'}")
+
+
+def generations(database: Path) -> dict[int, Path]:
+    """The generations of this version that are there."""
+    name = re.compile(rf"{re.escape(f'{database.stem}-v{VERSION}')}(?:-(\d+))?{re.escape(database.suffix or '.db')}")
+    files = list(database.parent.iterdir()) if database.parent.is_dir() else []
+    return {int(match[1] or 0): file for file in files if (match := name.fullmatch(file.name))}
+
+
+def remove(path: Path) -> None:
+    """Delete a read model that nobody uses."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def open_writer(path: Path) -> apsw.Connection:

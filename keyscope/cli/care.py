@@ -1,4 +1,4 @@
-"""The commands that look after the data where it lies: verify, backup, restore, new-epoch."""
+"""The commands that look after the data where it lies: verify, rebuild, backup, restore, new-epoch."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (verify, backup, restore, new_epoch):
+    for command in (verify, rebuild, backup, restore, new_epoch):
         app.command()(command)
 
 
@@ -62,6 +62,50 @@ def verify(
         typer.echo(f"keyscope: {verdict.difference}", err=True)
         raise typer.Exit(DIFFERENT)
     typer.echo(f"position {verdict.position}: event store, stream and read model agree")
+
+
+def rebuild(
+    *,
+    data_dir: DataDir = None,
+    nats_url: NatsUrl = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the query service to go over.")] = 60.0,
+) -> None:
+    """Build the read model anew from the events, beside the present one, while queries are answered.
+
+    It is verified by digest, row by row, and takes the place of the present one only then. With the program of a newer
+    release, while the older one still runs, it builds the read model that the newer one will need.
+
+    Exits with 0 when it is in use (or will be at the next start, if no query service runs), with 1 when it is not: the
+    first difference is named, or that the service has not gone over in time. Other exit codes are those of
+    `keyscope up`.
+    """
+    settings = _settings(data_dir, nats_url)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from services.runtime.failures import Failure, explain
+    from services.runtime.rebuild import rebuild as build
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("building", total=None)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        try:
+            rebuilt = asyncio.run(build(settings, patience=wait, progress=progress))
+        except Exception as error:
+            failure = explain(error, database=settings.read_model_path, remedy="delete it, it is built again")
+            if not isinstance(failure, Failure):
+                raise
+            fail(failure)
+    if rebuilt.difference:
+        typer.echo(f"keyscope: not used: {rebuilt.difference}", err=True)
+        raise typer.Exit(DIFFERENT)
+    typer.echo(f"{rebuilt.path}: built from the events up to position {rebuilt.position}, and verified")
+    if not rebuilt.in_use:
+        typer.echo(f"keyscope: the query service has not gone over to it in {wait:g} s: restart it", err=True)
+        raise typer.Exit(DIFFERENT)
 
 
 def backup(

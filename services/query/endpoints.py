@@ -16,9 +16,8 @@ from projections.schema import VERSION
 from services.bus.calls import Call
 from services.bus.measures import QUERIES
 from services.bus.replies import error_headers, failure
-from services.query.follower import Follower
+from services.query.model import ReadModel
 from services.query.progress import Progress
-from services.query.readers import Readers
 
 MAX_TASKS = 10_000
 """Queries that wait, for a position or for a thread."""
@@ -39,8 +38,9 @@ log = structlog.get_logger("query")
 class Endpoints:
     """Answers requests. What cannot be answered at once goes on in a task, so the next request need not wait."""
 
-    def __init__(self, progress: Progress, readers: Readers, follower: Follower) -> None:
-        self._progress, self._readers, self._follower = progress, readers, follower
+    def __init__(self, progress: Progress, model: ReadModel) -> None:
+        self._progress = progress
+        self.model = model
         self._plans = Plans()
         self._tasks: set[asyncio.Task[None]] = set()
         self._task_bytes = 0
@@ -58,7 +58,7 @@ class Endpoints:
             asked = question.read(body)
             plan = self._plans.of(asked.shape)
             position = _position(body)
-            answer = self._readers.at_once(asked, plan) if position <= self._progress.position else None
+            answer = self.model.readers.at_once(asked, plan) if position <= self._progress.position else None
         except KeyscopeError as error:
             self._refuse(request, error)
         except Exception:
@@ -92,9 +92,9 @@ class Endpoints:
         request.respond(
             to_json(
                 {
-                    "state": self._follower.state,
+                    "state": self.model.follower.state,
                     "position": self._progress.position,
-                    "behind": self._follower.behind,
+                    "behind": self.model.follower.behind,
                     "schema_version": VERSION,
                 }
             )
@@ -107,7 +107,7 @@ class Endpoints:
 
     async def _graph_later(self, position: int, asked: question.Question, plan: Any) -> bytes:
         await self._progress.reach(position)
-        return await self._readers.on_thread(asked, plan)
+        return await self.model.readers.on_thread(asked, plan)
 
     async def _scope_later(self, position: int, body: dict[str, Any]) -> bytes:
         await self._progress.reach(position)
@@ -120,7 +120,7 @@ class Endpoints:
         if not isinstance(token, str):
             raise InvalidData("token: a text is needed", field="token")
         begun = perf_counter()
-        found = scope.of_token(self._readers.inline, token)
+        found = scope.of_token(self.model.readers.inline, token)
         QUERIES.observe(perf_counter() - begun, "scope", "loop")
         if found is None or not found.valid_at(
             f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

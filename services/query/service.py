@@ -17,17 +17,15 @@ from pydantic import BaseModel
 from events.queries import GraphQuery, ScopeQuery, StatusQuery
 from events.replies import GraphReply, ScopeReply, StatusReply
 from events.subjects import QUEUE_GROUP, Subjects
-from projections.database import versioned
-from projections.projector import Projector
 from services.bus import tracing
 from services.bus.calls import Call, Calls, Refusal, never
 from services.bus.leaving import leave
 from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
 from services.bus.wire import flush
 from services.query.endpoints import Endpoints
-from services.query.follower import Follower
+from services.query.model import ReadModel
 from services.query.progress import Progress
-from services.query.readers import Readers
+from services.query.succession import Succession, latest
 from services.query.turns import Turns
 
 NAME = "keyscope-query"
@@ -54,20 +52,26 @@ async def serve(
     Ready when the read model has everything that was in the stream at the start: a new node does not answer from a
     half built one. Until then there is the endpoint `status`. Raises DamagedReadModel.
     """
-    path = versioned(database)
-    projector = await asyncio.to_thread(Projector, path)
+    path, projector = await asyncio.to_thread(latest, database)
     client = await connect(NAME)
-    progress = Progress(projector.position)
-    follower = Follower(client, subjects, projector, progress.advance)
-    readers = Readers(path, longest=client.max_payload)
-    endpoints = Endpoints(progress, readers, follower)
-    _measured(progress, follower, endpoints)
+    model = ReadModel(projector, path, client, subjects)
+    progress = Progress(model.position)
+    endpoints = Endpoints(progress, model)
+
+    def use(model: ReadModel) -> None:
+        endpoints.model = model
+        model.serve(progress.advance)
+
+    use(model)
+    _measured(progress, endpoints)
     service = await _micro(client, endpoints)
     calls, turns = Calls(client), Turns()
-    following = asyncio.create_task(follower.run())
+    model.follow()
+    succession = Succession(database, model, client, subjects, use)
+    succeeding = asyncio.create_task(succession.run())
     try:
         await _add(calls, service, subjects, "status", endpoints.status, StatusQuery, StatusReply)
-        if await _unless(stopping, follower.caught_up.wait()):
+        if await _unless(stopping, model.follower.caught_up.wait()):
             await _add(
                 calls, service, subjects, "graph", turns.to(endpoints.graph), GraphQuery, GraphReply, turns.refusal
             )
@@ -79,10 +83,9 @@ async def serve(
             await stopping.wait()
     finally:
         await _leave(client, service, turns, endpoints, calls)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        await follower.close()
-        await asyncio.to_thread(readers.close)
+        succeeding.cancel()
+        await asyncio.gather(succeeding, return_exceptions=True)
+        await succession.close()
         with suppress(NatsError, OSError):
             await client.close()
 
@@ -146,13 +149,14 @@ def _schema(model: type[BaseModel]) -> str:
     return json.dumps(model.model_json_schema())
 
 
-def _measured(progress: Progress, follower: Follower, endpoints: Endpoints) -> None:
+def _measured(progress: Progress, endpoints: Endpoints) -> None:
     PROJECTION_POSITION.read = lambda: progress.position
-    PROJECTION_LAG.read = lambda: follower.behind
+    PROJECTION_LAG.read = lambda: endpoints.model.follower.behind
     REFUSED.read = lambda: endpoints.refused
     COMPILED.read = lambda: endpoints.compiled
 
     def behind() -> str | None:
+        follower = endpoints.model.follower
         if follower.state == "following" and follower.behind <= MOST_BEHIND:
             return None
         return f"{follower.state}, {follower.behind} events behind"

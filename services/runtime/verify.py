@@ -71,7 +71,7 @@ async def _verify(settings: Settings, store: Store, client: Client, patience: fl
         there = await _last_position(client, subjects)
         where = f"the read model is at position {model.position}, the stream at {there}, the event store at {wanted}"
         return Verdict(model.position, difference=f"{where}, after {patience:g} s of waiting")
-    return await _compare(store, _stream(client, subjects), model, progress)
+    return await _compare(store, stream_events(client, subjects), model, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _event_difference(position: int, stored: bytes, there: bytes | None) -> str 
     return None
 
 
-async def _stream(client: Client, subjects: Subjects) -> AsyncGenerator[bytes, None]:
+async def stream_events(client: Client, subjects: Subjects) -> AsyncGenerator[bytes, None]:
     """Every event that is in the stream now, in the stream's order."""
     js = client.jetstream()
     try:
