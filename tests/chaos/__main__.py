@@ -5,21 +5,36 @@ import asyncio
 import secrets
 import sys
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, ON_POSTGRESQL
 from tests.chaos.run import run
+from tests.support.postgres import Postgres
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Breaks everything, and proves that nothing was lost or repeated.")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", default="", help="to play the same faults and commands again")
-    parser.add_argument("--fault", choices=list(FAULTS), action="append", help="only this one")
+    parser.add_argument("--fault", choices=sorted({*FAULTS, *ON_POSTGRESQL}), action="append", help="only this one")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="where the events are")
     arguments = parser.parse_args()
     seed = arguments.seed or secrets.token_hex(4)
     print(f"seed {seed}", flush=True)
-    report = asyncio.run(
-        run(arguments.rounds, seed, faults=arguments.fault or tuple(FAULTS), say=lambda line: print(line, flush=True))
-    )
+    postgres = Postgres(fsync=True) if arguments.store == "postgresql" else None
+    if postgres:
+        postgres.start()
+    try:
+        report = asyncio.run(
+            run(
+                arguments.rounds,
+                seed,
+                faults=arguments.fault or (),
+                say=lambda line: print(line, flush=True),
+                postgres=postgres,
+            )
+        )
+    finally:
+        if postgres:
+            postgres.close()
     print("\n".join(report.lines()))
     sys.exit(bool(report.violations))
 

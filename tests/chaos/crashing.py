@@ -45,16 +45,23 @@ def _wrapped(owner: Any, name: str, times: int, *, before: bool) -> None:
     setattr(owner, name, wait if asyncio.iscoroutinefunction(original) else call)
 
 
-def _commit() -> tuple[Any, str]:
+def _store() -> Any:
+    if os.environ["KEYSCOPE_EVENT_STORE"].startswith("postgres"):
+        from services.store.postgres import PostgresStore
+
+        return PostgresStore
     from services.store.sqlite import SQLiteStore
 
-    return SQLiteStore, "insert_batch"
+    return SQLiteStore
+
+
+def _commit() -> tuple[Any, str]:
+    return _store(), "insert_batch"
 
 
 def _inside_commit() -> tuple[Any, str]:
-    from services.store.sqlite import SQLiteStore
-
-    return SQLiteStore, "_insert_beside"
+    store = _store()
+    return store, "_insert_beside" if hasattr(store, "_insert_beside") else "_write"
 
 
 def _answer() -> tuple[Any, str]:

@@ -5,17 +5,20 @@ import random
 import resource
 import shutil
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import nats
+import psycopg
 from nats.errors import Error as NatsError
 
 from projections.database import versioned
 from tests.chaos.proxy import Proxy
 from tests.production.replica import Replica
 from tests.support.nats import Nats
+from tests.support.postgres import Postgres
 
 EVENTS, JOBS = "KEYSCOPE_EVENTS", "KEYSCOPE_JOBS"
 SERVICES = ("commands", "relay", "query")
@@ -24,19 +27,25 @@ SERVICES = ("commands", "relay", "query")
 class Machine:
     """Everything that can break: three service processes, nats-server, and the network between them."""
 
-    def __init__(self, folder: Path, seed: str) -> None:
+    def __init__(self, folder: Path, seed: str, postgres: Postgres | None = None) -> None:
+        """With `postgres` the event store is there, else in an SQLite file."""
         self.folder = folder
+        self.postgres = postgres
         self.chance = random.Random(seed)
         self.nats = Nats(folder / "nats")
         self.proxy = Proxy(self.nats.port)
         self.data = folder / "data"
-        settings = {"NATS_URL": self.proxy.url, "DATA_DIR": str(self.data), "LOG_LEVEL": "info", "DRAIN_SECONDS": "5"}
+        self.store = postgres.store() if postgres else f"sqlite:///{self.data / 'events.db'}"
+        settings = {
+            "NATS_URL": self.proxy.url, "DATA_DIR": str(self.data), "LOG_LEVEL": "info", "DRAIN_SECONDS": "5",
+            "EVENT_STORE": self.store,
+        }  # fmt: skip
         self.services = {name: Replica(name, folder / name, settings) for name in SERVICES}
         self.died: list[str] = []
 
     async def start(self) -> None:
         """Start everything that does not run, as a supervisor would."""
-        await asyncio.to_thread(self._start_nats)
+        await asyncio.to_thread(self._start_servers)
         await self.proxy.heal()
         for name, service in self.services.items():
             if not service.running:
@@ -55,9 +64,11 @@ class Machine:
         await self.proxy.close()
         self.nats.kill()
 
-    def _start_nats(self) -> None:
+    def _start_servers(self) -> None:
         if not self.nats.running:
             self.nats.start()
+        if self.postgres is not None and not self.postgres.running:
+            self.postgres.start()
 
     def _blocks(self) -> list[Path]:
         return sorted(path for path in (self.nats.folder / "jetstream").rglob("*.blk") if path.stat().st_size)
@@ -147,6 +158,41 @@ async def _flip(machine: Machine) -> None:
     machine.nats.start()
 
 
+async def _kill_postgresql(machine: Machine) -> None:
+    assert machine.postgres is not None
+    await asyncio.to_thread(machine.postgres.kill)
+    await machine.some_time()
+
+
+async def _restart_postgresql(machine: Machine) -> None:
+    assert machine.postgres is not None
+    await asyncio.to_thread(machine.postgres.stop)
+    await asyncio.to_thread(machine.postgres.start)
+
+
+async def _end_sessions(machine: Machine) -> None:
+    """Everybody's connections to PostgreSQL are cut, in the middle of whatever they do."""
+    assert machine.postgres is not None
+    with psycopg.connect(machine.postgres.url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    await machine.some_time(0.3)
+
+
+async def _rebuild(machine: Machine) -> None:
+    """The read model is built anew meanwhile, and every other time the process that does it is killed."""
+    command = [
+        *(sys.executable, "-m", "keyscope", "rebuild", "--wait=5"),
+        *(f"--data-dir={machine.data}", f"--nats-url={machine.nats.url}"),
+    ]
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
+    if machine.chance.random() < 0.5:
+        await machine.some_time(2.0)
+        with suppress(ProcessLookupError):
+            process.kill()
+    await process.wait()
+
+
 async def _delete_consumers(machine: Machine) -> None:
     client = await nats.connect(machine.nats.url)
     js = client.jetstream(timeout=2)
@@ -213,4 +259,12 @@ FAULTS: dict[str, Fault] = {
     "delete the read model": _delete_read_model,
     "full disk for commands": _full_disk("commands"),
     "full disk for query": _full_disk("query"),
+    "rebuild the read model": _rebuild,
 }
+ON_POSTGRESQL: dict[str, Fault] = {
+    **{name: fault for name, fault in FAULTS.items() if name != "full disk for commands"},
+    "kill PostgreSQL": _kill_postgresql,
+    "restart PostgreSQL": _restart_postgresql,
+    "end PostgreSQL's sessions": _end_sessions,
+}
+"""The disk of commands is PostgreSQL's then."""

@@ -15,9 +15,10 @@ from services.runtime.failures import Failure
 from services.runtime.settings import Settings
 from services.runtime.verify import verify
 from services.store.application import open_store
-from tests.chaos.faults import FAULTS, Machine
+from tests.chaos.faults import FAULTS, ON_POSTGRESQL, Machine
 from tests.chaos.history import History
 from tests.chaos.workload import Client, Subscriber
+from tests.support.postgres import Postgres
 
 CLIENTS = 4
 BEFORE_SECONDS, AFTER_SECONDS = 0.6, 0.4
@@ -55,13 +56,20 @@ class Report:
 
 
 async def run(
-    rounds: int, seed: str, *, faults: Sequence[str] = tuple(FAULTS), say: Callable[[str], None] = print
+    rounds: int,
+    seed: str,
+    *,
+    faults: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+    postgres: Postgres | None = None,
 ) -> Report:
-    """Play `rounds` rounds. Faults and commands follow from the seed; how they interleave is the machine's."""
+    """Play `rounds` rounds. Faults (all, unless some are named) and commands follow from the seed; how they interleave
+    is the machine's. With `postgres`, which must run, the event store is there.
+    """
     with tempfile.TemporaryDirectory(prefix="keyscope-chaos-") as folder:
-        machine = Machine(Path(folder), seed)
+        machine = Machine(Path(folder), seed, postgres)
         try:
-            return await _Run(machine, seed, list(faults), say).play(rounds)
+            return await _Run(machine, seed, list(faults or (ON_POSTGRESQL if postgres else FAULTS)), say).play(rounds)
         finally:
             await machine.stop()
 
@@ -74,9 +82,7 @@ class _Run:
         self._say = say
         self._history = History()
         self._report = Report(seed)
-        self._settings = Settings(
-            nats_url=machine.nats.url, data_dir=machine.data, event_store=f"sqlite:///{machine.data / 'events.db'}"
-        )
+        self._settings = Settings(nats_url=machine.nats.url, data_dir=machine.data, event_store=machine.store)
 
     async def play(self, rounds: int) -> Report:
         await self._machine.start()
@@ -108,7 +114,7 @@ class _Run:
         stopping = asyncio.Event()
         running = [asyncio.create_task(client.run(stopping)) for client in clients]
         await asyncio.sleep(self._chance.uniform(0.2, BEFORE_SECONDS))
-        await FAULTS[fault](self._machine)
+        await {**FAULTS, **ON_POSTGRESQL}[fault](self._machine)
         await asyncio.sleep(self._chance.uniform(0.0, AFTER_SECONDS))
         await self._machine.start()
         began = time.monotonic()

@@ -1,8 +1,10 @@
 """The process ends between each pair of steps, on purpose; then everything must be as if nothing had been."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,15 +20,26 @@ from tests.support.nats import Nats
 
 SERVICES = ("commands", "relay", "query")
 QUICK = ("after the commit", "before events are applied")
-"""These two are in `make test`; all of them in `make crash-points`."""
+"""These are in `make test`; all of them in `make crash-points`."""
 
 
-@pytest.mark.parametrize(
-    "point", [pytest.param(point, marks=() if point in QUICK else pytest.mark.production) for point in POINTS]
-)
-async def test_crash(nats_server: Nats, tmp_path: Path, point: str) -> None:
+QUICK_ON_POSTGRESQL = ("within the transaction",)
+
+
+def _points() -> Iterator[Any]:
+    """Each point that touches the event store, on both stores; the read model's do not."""
+    for point, (service, _, _) in POINTS.items():
+        yield pytest.param("sqlite", point, marks=() if point in QUICK else pytest.mark.production)
+        if service != "query":
+            yield pytest.param(
+                "postgresql", point, marks=() if point in QUICK_ON_POSTGRESQL else pytest.mark.production
+            )
+
+
+@pytest.mark.parametrize(("store_url", "point"), list(_points()), indirect=["store_url"])
+async def test_crash(nats_server: Nats, tmp_path: Path, store_url: str, point: str) -> None:
     data = tmp_path / "data"
-    environment = {"NATS_URL": nats_server.url, "DATA_DIR": str(data)}
+    environment = {"NATS_URL": nats_server.url, "DATA_DIR": str(data), "EVENT_STORE": store_url}
     breaking = POINTS[point][0]
     services = {
         name: Replica(name, tmp_path / name, environment, crash=point if name == breaking else None)
@@ -34,7 +47,7 @@ async def test_crash(nats_server: Nats, tmp_path: Path, point: str) -> None:
     }
     for service in services.values():
         service.start()
-    settings = Settings(nats_url=nats_server.url, data_dir=data, event_store=f"sqlite:///{data / 'events.db'}")
+    settings = Settings(nats_url=nats_server.url, data_dir=data, event_store=store_url)
     history, stopping = History(), asyncio.Event()
     async with await keyscope.connect(nats_server.url, actor="crash", timeout=5) as ks:
         clients = [Client(ks, history, f"c{n}", f"{point}/{n}") for n in range(3)]

@@ -79,6 +79,11 @@ class Postgres:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None
+
     def stop(self) -> None:
         """Stop it cleanly; whoever is connected is cut off."""
         self._end(signal.SIGINT)
