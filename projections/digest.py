@@ -60,6 +60,12 @@ def first_difference(one: Iterable[Row], other: Iterable[Row], *, names: tuple[s
     return None
 
 
+def different(one: Iterable[Row], other: Iterable[Row]) -> tuple[str, ...] | None:
+    """The table and the ids of the first row that the two do not have alike."""
+    ours, theirs = ({_id(row): row for row in rows} for rows in (one, other))
+    return next((id for id in sorted(ours.keys() | theirs.keys()) if ours.get(id) != theirs.get(id)), None)
+
+
 class State:
     """The rows after the events that were applied. `position` is that of the last one."""
 

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import structlog
+from nats.errors import MaxPayloadError
 from pydantic_core import from_json, to_json
 
 from events.errors import InvalidData, KeyscopeError, NotAllowed, Unavailable, UnexpectedState
@@ -66,7 +67,7 @@ class Endpoints:
             self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
-                request.respond(answer)
+                self._respond(request, answer)
             else:
                 self._later(request, self._graph_later(position, asked, plan))
 
@@ -83,7 +84,7 @@ class Endpoints:
             self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
-                request.respond(answer)
+                self._respond(request, answer)
             else:
                 self._later(request, self._scope_later(position, body))
 
@@ -140,7 +141,7 @@ class Endpoints:
 
     async def _answer(self, request: Call, answer: Awaitable[bytes]) -> None:
         try:
-            request.respond(await answer)
+            self._respond(request, await answer)
         except KeyscopeError as error:
             self._refuse(request, error)
         except Exception:
@@ -148,6 +149,14 @@ class Endpoints:
             self._refuse(request, UnexpectedState(FAILED))
         finally:
             self._task_bytes -= len(request.data)
+
+    def _respond(self, request: Call, answer: bytes) -> None:
+        try:
+            request.respond(answer)
+        except MaxPayloadError:  # by its initialData; what is found alone is never longer
+            self._refuse(
+                request, InvalidData("The answer is longer than the broker's max_payload; give less initialData")
+            )
 
     def _refuse(self, request: Call, error: KeyscopeError) -> None:
         self.refused += 1

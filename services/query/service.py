@@ -25,6 +25,7 @@ from services.bus.wire import flush
 from services.query.endpoints import Endpoints
 from services.query.model import ReadModel
 from services.query.progress import Progress
+from services.query.selfcheck import SelfCheck
 from services.query.succession import Succession, latest
 from services.query.turns import Turns
 
@@ -46,11 +47,13 @@ async def serve(
     subjects: Subjects,
     ready: Callable[[], None],
     stopping: asyncio.Event,
+    check_seconds: float = 0,
 ) -> None:
     """Answers queries from a read model beside `database`, and keeps it up with the stream, until `stopping` is set.
 
     Ready when the read model has everything that was in the stream at the start: a new node does not answer from a
-    half built one. Until then there is the endpoint `status`. Raises DamagedReadModel.
+    half built one. Until then there is the endpoint `status`. Every `check_seconds`, unless 0, it compares one key with
+    its events. Raises DamagedReadModel.
     """
     path, projector = await asyncio.to_thread(latest, database)
     client = await connect(NAME)
@@ -68,7 +71,10 @@ async def serve(
     calls, turns = Calls(client), Turns()
     model.follow()
     succession = Succession(database, model, client, subjects, use)
-    succeeding = asyncio.create_task(succession.run())
+    beside = [asyncio.create_task(succession.run())]
+    if check_seconds:
+        checking = SelfCheck(client, subjects, lambda: endpoints.model.path, check_seconds)
+        beside.append(asyncio.create_task(checking.run()))
     try:
         await _add(calls, service, subjects, "status", endpoints.status, StatusQuery, StatusReply)
         if await _unless(stopping, model.follower.caught_up.wait()):
@@ -83,8 +89,9 @@ async def serve(
             await stopping.wait()
     finally:
         await _leave(client, service, turns, endpoints, calls)
-        succeeding.cancel()
-        await asyncio.gather(succeeding, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await succession.close()
         with suppress(NatsError, OSError):
             await client.close()

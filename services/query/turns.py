@@ -61,11 +61,13 @@ class Turns:
 
     def _turn(self) -> None:
         end = perf_counter() + TURN_SECONDS
-        while self._waiting and perf_counter() < end:
-            answer, call = self._waiting.popleft()
-            self._bytes -= len(call.data)
-            answer(call)
-        if self._waiting:
-            self._loop.call_soon(self._turn)
-        else:
-            self._empty.set()
+        try:
+            while self._waiting and perf_counter() < end:
+                answer, call = self._waiting.popleft()
+                self._bytes -= len(call.data)
+                answer(call)
+        finally:  # one that raises must not stop the others
+            if self._waiting:
+                self._loop.call_soon(self._turn)
+            else:
+                self._empty.set()

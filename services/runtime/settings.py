@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     read_model: Path | None = Field(
         default=None, description="The read model's SQLite file. Empty: graph.db in the data folder"
     )
+    self_check_seconds: float = Field(
+        default=5.0, ge=0, description="How often the read model compares one key with its events; 0 is never"
+    )
     source: str = Field(default="/keyscope", min_length=1, description="The CloudEvents source of every event")
     drain_seconds: int = Field(
         default=10, ge=1, le=600, description="How long what has begun may take to end on a stop"

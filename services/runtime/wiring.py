@@ -125,6 +125,7 @@ async def _query(context: Context, ready: Callable[[], None]) -> None:
         await query.serve(
             connect=context.connect,
             database=database,
+            check_seconds=context.settings.self_check_seconds,
             subjects=context.subjects,
             ready=ready,
             stopping=context.stopping,

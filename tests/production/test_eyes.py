@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import promql_parser
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -85,6 +86,10 @@ async def test_measures_tell_what_was_done(replica: Callable[[], Replica], nats_
     shape = ("shape", "api_key+sales_channels")
     assert sum(found.get(("keyscope_query_seconds_count", ("ran", ran), shape), 0) for ran in ("loop", "thread")) == 2
     assert found[("keyscope_queries_compiled",)] == 1
+    assert found[("keyscope_aggregate_cache_total", ("result", "hit"))] > 0
+    assert found[("keyscope_aggregate_cache_total", ("result", "miss"))] > 0
+    assert found[("keyscope_commands_waiting",)] == 0
+    assert found[("keyscope_projection_batch_seconds_count",)] > 0
     assert found[("process_open_fds",)] > 0
 
 
@@ -141,5 +146,7 @@ def test_dashboard_and_alerts_ask_for_measures_that_exist() -> None:
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
     expressions += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
     assert len(expressions) > 15
+    for text in expressions:
+        promql_parser.parse(text.replace("$__rate_interval", "5m"))  # raises for what Prometheus would not take
     used = {name for text in expressions for name in re.findall(r"keyscope_\w+", text)}
     assert {name for name in used if name not in names and re.sub(suffix, "", name) not in names} == set()

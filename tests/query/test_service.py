@@ -241,6 +241,10 @@ async def test_an_answer_that_the_broker_would_not_carry(make_nats: Callable[...
         error = (await bench.graph(entity="api_key", fields=["*"]))["error"]
         assert error["type"] == "invalid_data"
         assert "4096 bytes" in error["message"]
+        have = [{"id": "apk_0", "note": "x" * 3_900}]
+        error = (await bench.graph(entity="api_key", fields=["*"], filters={"id": "apk_0"}, initialData=have))["error"]
+        assert error["type"] == "invalid_data"
+        assert "initialData" in error["message"]
         assert len((await bench.graph(entity="api_key", fields=["id"], pagination={"take": 5}))["data"]) == 5
     await client.close()
 

@@ -1,0 +1,101 @@
+"""The read node notices by itself when its rows are not as the events say."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+import keyscope
+from projections.database import versioned
+from services.bus.measures import CHECKS, SELF_CHECKED
+from services.query.selfcheck import NAME
+from services.runtime import rebuild as rebuilding
+from tests.support.nats import Nats
+from tests.support.service import Service
+from tests.support.until import until
+
+
+@pytest.fixture
+async def service(nats_server: Nats, tmp_path: Path) -> AsyncIterator[Service]:
+    running = Service(nats_server.url, tmp_path / "data", self_check_seconds=0.01)
+    SELF_CHECKED.values.clear()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+def counted(result: str) -> float:
+    return SELF_CHECKED.values[(result,)]
+
+
+def change(service: Service, statement: str) -> None:
+    connection = apsw.Connection(str(versioned(service.settings.read_model_path)))
+    connection.set_busy_timeout(5_000)
+    connection.execute(statement)
+    connection.close()
+
+
+def pair(key: Any, channel: Any) -> Any:
+    return {"api_key": {"api_key_id": key["id"]}, "sales_channel": {"sales_channel_id": channel["id"]}}
+
+
+async def fill(ks: keyscope.Keyscope) -> tuple[list[Any], list[Any]]:
+    keys = await ks.api_keys.create([{"title": f"K{n}", "type": "publishable"} for n in range(3)])
+    channels = await ks.sales_channels.create([{"name": f"C{n}", "metadata": {"n": n}} for n in range(3)])
+    await ks.link.create([pair(key, channel) for key in keys for channel in channels])
+    return list(keys), list(channels)
+
+
+async def test_it_finds_nothing_while_everything_changes(service: Service, ks: keyscope.Keyscope) -> None:
+    keys, channels = await fill(ks)
+    before = counted("equal")
+    while counted("equal") < before + 60:
+        await ks.link.dismiss([pair(keys[0], channels[0])])
+        await ks.sales_channels.delete([channels[1]["id"]])
+        await ks.link.create([pair(keys[0], channels[0])])
+        await ks.sales_channels.restore([channels[1]["id"]])
+        await ks.api_keys.update(keys[2]["id"], {"title": "again"})
+    assert counted("different") == 0
+    assert CHECKS[NAME]() is None
+
+
+WRONG = {
+    "UPDATE api_key SET title = 'other'": "api_key apk_",
+    "DELETE FROM api_key": "api_key apk_",
+    "UPDATE link SET deleted_at = created_at": "link apk_",
+    "DELETE FROM link": "link apk_",
+    "UPDATE sales_channel SET name = 'other'": "sales_channel sc_",
+    "UPDATE link SET deleted_at = NULL WHERE deleted_at IS NOT NULL": "link apk_",
+}
+
+
+@pytest.mark.parametrize("statement", WRONG)
+async def test_it_finds_what_is_wrong(statement: str, service: Service, ks: keyscope.Keyscope) -> None:
+    keys, channels = await fill(ks)
+    await ks.link.dismiss([pair(key, channels[2]) for key in keys])
+    await ks.query.graph(entity="api_key", fields=["id"])  # it is applied
+    await until(lambda: counted("equal") > 0)
+    change(service, statement)
+    await until(lambda: CHECKS[NAME]() is not None, 20)
+    problem = CHECKS[NAME]()
+    assert problem is not None
+    assert problem.startswith(WRONG[statement])
+    assert "not as the events say" in problem
+    rebuilt = await rebuilding.rebuild(service.settings, patience=20, progress=lambda *_: None)
+    assert rebuilt.in_use
+    assert CHECKS[NAME]() is None
+    before = counted("equal")
+    await until(lambda: counted("equal") > before + 10, 20)
+    assert CHECKS[NAME]() is None
+
+
+async def test_it_can_be_switched_off(nats_server: Nats, tmp_path: Path) -> None:
+    CHECKS.pop(NAME, None)
+    running = Service(nats_server.url, tmp_path / "data", self_check_seconds=0)
+    await running.start()
+    await asyncio.sleep(0.1)
+    await running.stop()
+    assert NAME not in CHECKS
