@@ -119,6 +119,10 @@ class Spans:
 
         return traced
 
+    def note(self, **attributes: Any) -> None:
+        """Say more about what is worked on."""
+        trace.get_current_span().set_attributes({f"keyscope.{key}": value for key, value in attributes.items()})
+
     @contextmanager
     def part(self, name: str, **attributes: Any) -> Iterator[None]:
         """A part of the request that the current task works on."""

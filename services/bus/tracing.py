@@ -26,6 +26,12 @@ def traceparent_of(envelope: bytes) -> str | None:
     return envelope[at : envelope.index(b'"', at)].decode()
 
 
+def ids_of(traceparent: str | None) -> dict[str, str]:
+    """The keys of a log line that name the trace and the span of a `traceparent`; none of what is none."""
+    parts = (traceparent or "").split("-")
+    return {"trace_id": parts[1], "span_id": parts[2]} if [*map(len, parts)] == [2, 32, 16, 2] else {}
+
+
 def part(name: str, **attributes: Any) -> AbstractContextManager[None]:
     """A part of the request that the current task works on, as a span of its own."""
     return nullcontext() if spans is None else spans.part(name, **attributes)

@@ -163,12 +163,12 @@ class Writer:
 
     def _carry_out(self) -> None:
         """Run and answer a batch. One that meets another replica's change is redone in turn, at last one by one."""
-        begun = perf_counter()
+        begun, redone = perf_counter(), False
         batch: list[Command] = []
         try:
             answers = self._write_in_turn(batch)
         except (StaleRead, IntegrityError):
-            answers = self._one_by_one(batch)
+            redone, answers = True, self._one_by_one(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are answered
             batch += [] if batch else self._take_batch()
             answers = self._failed(batch, error)
@@ -179,7 +179,8 @@ class Writer:
         _measure(answers, took)
         if tracing.spans is not None:
             traceparents = (command.context.traceparent for command, _ in answers)
-            tracing.spans.batch("commit", traceparents, took, commands=len(answers), position=self._position)
+            done = {"commands": len(answers), "position": self._position, "redone": redone}
+            tracing.spans.batch("commit", traceparents, took, **done)
 
     def _write_in_turn(self, batch: list[Command]) -> Answers:
         """Fill the batch and write it. Replicas that are busy at the same time take turns.
@@ -222,7 +223,14 @@ class Writer:
     def _failed(self, batch: list[Command], error: Exception) -> Answers:
         """The store did not take the batch."""
         expected = isinstance(error, PersistenceError)
-        log.error("a batch was not stored", commands=len(batch), error=str(error), exc_info=None if expected else error)
+        traced = next((command.context.traceparent for command in batch if command.context.traceparent), None)
+        log.error(
+            "a batch was not stored",
+            commands=len(batch),
+            error=str(error),
+            exc_info=None if expected else error,
+            **tracing.ids_of(traced),
+        )
         if expected:
             answer: KeyscopeError = Unavailable(
                 "the event store did not confirm the command: try again with the same command id",
@@ -389,7 +397,7 @@ class _Run:
         except PersistenceError:  # the store cannot be read: that fails the batch
             raise
         except Exception as error:
-            log.exception("a handler failed", command=command.spec.name)
+            log.exception("a handler failed", command=command.spec.name, **tracing.ids_of(command.context.traceparent))
             work.roll_back()
             self.error = UnexpectedState("the command failed; nothing was stored")
             self.error.__cause__ = error

@@ -11,9 +11,11 @@ from nats.errors import MaxPayloadError
 from pydantic_core import from_json, to_json
 
 from events.errors import InvalidData, KeyscopeError, NotAllowed, Unavailable, UnexpectedState
+from events.subjects import TRACEPARENT
 from projections import question, scope
 from projections.graph import Plans
 from projections.schema import VERSION
+from services.bus import tracing
 from services.bus.calls import Call
 from services.bus.measures import QUERIES
 from services.bus.replies import error_headers, failure
@@ -58,12 +60,14 @@ class Endpoints:
             body = _body(request.data)
             asked = question.read(body)
             plan = self._plans.of(asked.shape)
+            if tracing.spans is not None:
+                tracing.spans.note(shape=plan.label)
             position = _position(body)
             answer = self.model.readers.at_once(asked, plan) if position <= self._progress.position else None
         except KeyscopeError as error:
             self._refuse(request, error)
         except Exception:
-            log.exception("a query failed", subject=request.subject)
+            log.exception("a query failed", subject=request.subject, **_trace(request))
             self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
@@ -80,7 +84,7 @@ class Endpoints:
         except KeyscopeError as error:
             self._refuse(request, error)
         except Exception:
-            log.exception("a query failed", subject=request.subject)
+            log.exception("a query failed", subject=request.subject, **_trace(request))
             self._refuse(request, UnexpectedState(FAILED))
         else:
             if answer is not None:
@@ -145,7 +149,7 @@ class Endpoints:
         except KeyscopeError as error:
             self._refuse(request, error)
         except Exception:
-            log.exception("a query failed", subject=request.subject)
+            log.exception("a query failed", subject=request.subject, **_trace(request))
             self._refuse(request, UnexpectedState(FAILED))
         finally:
             self._task_bytes -= len(request.data)
@@ -161,6 +165,10 @@ class Endpoints:
     def _refuse(self, request: Call, error: KeyscopeError) -> None:
         self.refused += 1
         request.respond(failure(error), headers=error_headers(error))
+
+
+def _trace(request: Call) -> dict[str, str]:
+    return tracing.ids_of(request.headers.get(TRACEPARENT))
 
 
 def _body(data: bytes) -> dict[str, Any]:

@@ -76,13 +76,27 @@ async def serve(
         checking = SelfCheck(client, subjects, lambda: endpoints.model.path, check_seconds)
         beside.append(asyncio.create_task(checking.run()))
     try:
-        await _add(calls, service, subjects, "status", endpoints.status, StatusQuery, StatusReply)
+        await _add(calls, service, subjects, "status", _traced("status", endpoints.status), StatusQuery, StatusReply)
         if await _unless(stopping, model.follower.caught_up.wait()):
             await _add(
-                calls, service, subjects, "graph", turns.to(endpoints.graph), GraphQuery, GraphReply, turns.refusal
+                calls,
+                service,
+                subjects,
+                "graph",
+                turns.to(_traced("graph", endpoints.graph)),
+                GraphQuery,
+                GraphReply,
+                turns.refusal,
             )
             await _add(
-                calls, service, subjects, "scope", turns.to(endpoints.scope), ScopeQuery, ScopeReply, turns.refusal
+                calls,
+                service,
+                subjects,
+                "scope",
+                turns.to(_traced("scope", endpoints.scope)),
+                ScopeQuery,
+                ScopeReply,
+                turns.refusal,
             )
             await flush(client)
             ready()
@@ -95,6 +109,11 @@ async def serve(
         await succession.close()
         with suppress(NatsError, OSError):
             await client.close()
+
+
+def _traced(name: str, answer: Callable[[Call], None]) -> Callable[[Call], None]:
+    """`answer`, with a span of each sampled request. It lasts as long as the answering, not as the wait for a turn."""
+    return answer if tracing.spans is None else tracing.spans.query(name, answer)
 
 
 async def _leave(client: Client, service: Service, turns: Turns, endpoints: Endpoints, calls: Calls) -> None:
@@ -142,7 +161,7 @@ async def _add(
 ) -> None:
     await calls.add_endpoint(
         service,
-        receive if tracing.spans is None else tracing.spans.query(name, receive),
+        receive,
         name=name,
         subject=subjects.query(name),
         queue_group=QUEUE_GROUP,

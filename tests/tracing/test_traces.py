@@ -14,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import keyscope
+from services.bus.tracing import ids_of
 from tests.support.up import Up, wait_for
 from tests.tracing.collector import Collector, Received
 
@@ -89,6 +90,8 @@ async def test_from_the_client_to_the_query(up: Up, collector: Collector) -> Non
         assert (span.attributes["keyscope.events"], span.attributes["keyscope.position"]) == (1, made["position"])
     query = collector.named(trace_id, "query graph")
     assert (query.parent, query.kind, query.attributes["keyscope.outcome"]) == (root, SERVER, "done")
+    assert query.attributes["keyscope.shape"] == "sales_channel"
+    assert commits[done.id].attributes["keyscope.redone"] is False
     for waited in (span for span in collector.of(trace_id) if span.name == "wait for position"):
         assert (waited.parent, waited.attributes["keyscope.position"]) == (query.id, made["position"])
 
@@ -207,3 +210,31 @@ async def test_a_collector_that_is_away_loses_nothing(keyscope_up: Start, away: 
         assert len(found["data"]) == 500
         assert up.stop() == 0, up.errors
         assert "Traceback" not in up.errors
+
+
+async def test_queries_that_wait_belong_to_their_own_traces(up: Up, collector: Collector) -> None:
+    """They are answered in one turn of the event loop; none may end up in its neighbour's trace."""
+    async with keyscope.connect(up.url, actor="ann") as ks:
+
+        async def write_and_ask(number: int) -> str:
+            with working() as client:
+                await ks.command("sales_channel.create", {"id": f"sc_{number}", "name": "C"})
+                await ks.query.graph(entity="sales_channel", fields=["id"], filters={"id": f"sc_{number}"})
+            return trace.format_trace_id(client.trace_id)
+
+        traces = await asyncio.gather(*(write_and_ask(number) for number in range(40)))
+    for trace_id in traces:
+        await arrived(collector, trace_id, {"query graph"})
+    waits = 0
+    for trace_id in traces:
+        [query] = [span for span in collector.of(trace_id) if span.name == "query graph"]
+        waited = [span for span in collector.of(trace_id) if span.name == "wait for position"]
+        assert [span.parent for span in waited] in ([], [query.id])
+        waits += len(waited)
+    assert waits > 0
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "00-1-2-01", f"00-{'a' * 32}-{'b' * 16}"])
+def test_what_is_no_traceparent_has_no_ids(text: str | None) -> None:
+    assert ids_of(text) == {}
+    assert ids_of(f"00-{'a' * 32}-{'b' * 16}-01") == {"trace_id": "a" * 32, "span_id": "b" * 16}
