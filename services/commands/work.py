@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from events.base import Event
+from events.base import Event, UnknownEvent
 from events.envelope import Context, event_id
-from events.errors import NotFound
+from events.errors import NotFound, Unavailable
 from services.bus.measures import AGGREGATES
 from services.commands.cache import AggregateCache
 from services.domain.aggregate import Aggregate, Recorded
@@ -13,6 +13,9 @@ from services.domain.api_key import ApiKey
 from services.domain.sales_channel import SalesChannel
 from services.store.application import Store
 from services.store.commit import Sweep
+
+NEWER_RELEASE_MS = 1_000
+"""Until a command may have come to a replica of the newer release."""
 
 
 class Work:
@@ -44,7 +47,10 @@ class Work:
         AGGREGATES.add(len(named) - len(missing), "hit")
         AGGREGATES.add(len(missing), "miss")
         if len(missing) > 1:
-            found = self.store.load_all(missing)
+            try:
+                found = self.store.load_all(missing)
+            except UnknownEvent:  # whichever command names it will meet it again, alone
+                return
             for aggregate in found.values():
                 self.cache.put(aggregate)
             self._absent = missing - found.keys()
@@ -97,10 +103,19 @@ class Work:
         self.read.add(id)
         aggregate = self.cache.get(id)
         if aggregate is None and id not in self._absent:
-            aggregate = self.store.load(id)
+            aggregate = self._stored(id)
             if aggregate is not None:
                 self.cache.put(aggregate)
         return aggregate
+
+    def _stored(self, id: str) -> Aggregate | None:
+        try:
+            return self.store.load(id)
+        except UnknownEvent:
+            raise Unavailable(
+                f"a newer release has changed {id}, and this one cannot read it: try again",
+                retry_after_ms=NEWER_RELEASE_MS,
+            ) from None
 
     def find_key(self, id: str) -> ApiKey | None:
         """The key, deleted or not; None when there never was one."""

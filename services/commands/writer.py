@@ -344,7 +344,7 @@ class Writer:
             self._commit(work, [])
         except (StaleRead, IntegrityError):
             return
-        except PersistenceError as error:
+        except (PersistenceError, Unavailable) as error:
             work.forget()
             log.warning("a sweep was not stored; trying again", error=str(error))
             with self._wake:
@@ -408,7 +408,7 @@ class _Run:
         """Make the reply; the outcome to keep if the command can be repeated."""
         if self.error is not None:
             self.reply = Reply(failure(self.error), self.error)
-            kept = None if isinstance(self.error, UnexpectedState) else self.reply.text
+            kept = None if isinstance(self.error, (UnexpectedState, Unavailable)) else self.reply.text
         else:
             reached = positions[self.end - 1] if self.end > self.start else position
             self.reply = Reply(success(self.result.data, position=reached, changed=self.changed))

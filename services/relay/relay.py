@@ -18,12 +18,12 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 from nats.errors import Error as NatsError
 
-from events.envelope import CloudEvent, decode
+from events.base import UnknownEvent
 from events.subjects import EVENTS_STREAM
 from services.bus import tracing
 from services.bus.measures import RELAYED
 from services.bus.streams import AnotherHistory
-from services.relay.stream import End, EventStream, Fenced
+from services.relay.stream import End, EventStream, Fenced, Told
 from services.store.application import Store
 
 BATCH = 2_000
@@ -72,6 +72,10 @@ class Relay:
             except PersistenceError as error:
                 log.warning("the event store cannot be read; trying again", error=str(error).strip())
                 await asyncio.sleep(PAUSE_SECONDS)
+            except UnknownEvent as unknown:
+                log.error("a newer release must relay what it has stored", because=str(unknown))  # noqa: TRY400
+                end = None
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
             except (NatsError, TimeoutError) as error:
                 log.warning("the stream cannot be reached; trying again", error=str(error) or type(error).__name__)
                 end = None
@@ -141,7 +145,7 @@ class Relay:
             )
         if (last := await self._last()) is not None:
             there = await self._read(self.store.recorder.notifications, last.position - 1, 1)
-            if not there or (there[0][0], decode(there[0][2]).id) != (last.position, last.id):
+            if not there or (there[0][0], Told.of(there[0][2]).id) != (last.position, last.id):
                 raise AnotherHistory(
                     f"the stream {EVENTS_STREAM} ends with event {last.id} at position {last.position}, which the "
                     "event store does not have: has an older copy of the store been put back? `keyscope new-epoch` "
@@ -150,7 +154,7 @@ class Relay:
         if told is None:
             await self.stream.adopt(epoch.id)
 
-    async def _last(self) -> CloudEvent | None:
+    async def _last(self) -> Told | None:
         try:
             return await self.stream.last()
         except ValueError:
@@ -172,7 +176,7 @@ class Relay:
         """
         await self.same_history()
         first = await self._read(self.store.recorder.notifications, 0, 1)
-        if not await self.stream.is_whole(decode(first[0][2]).id if first else None):
+        if not await self.stream.is_whole(Told.of(first[0][2]).id if first else None):
             log.warning("the stream is torn: emptying it, and filling it from the event store")
             await self.stream.purge()
         elif end is not None and end != await self.stream.end():

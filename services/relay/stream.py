@@ -1,14 +1,16 @@
 """The stream's side of the relay: where it ends, and adding to its end."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg, StreamState
 from nats.js.errors import APIError
 
-from events.catalog import EVENTS
-from events.envelope import CloudEvent, decode, published, without_private
+from events.base import parse_json
+from events.catalog import event_class
+from events.envelope import published, without_private
 from events.subjects import COMMAND_ID as MESSAGE_ID
 from events.subjects import EPOCH, EVENTS_STREAM, Subjects
 from services.bus.streams import ensure_stream, events_stream
@@ -22,6 +24,22 @@ CONFIRM_SECONDS = 10.0
 
 class Fenced(Exception):
     """The stream does not end where this relay left it: another relay wrote, or the stream was cut."""
+
+
+class Told(NamedTuple):
+    """What an event's envelope says of it, whatever release wrote it."""
+
+    id: str
+    position: int
+    """0 in an envelope as it is stored."""
+
+    @classmethod
+    def of(cls, text: bytes | None) -> "Told":
+        """Raises ValueError for what is no envelope."""
+        envelope = parse_json(text or b"")
+        if not isinstance(envelope, dict) or not isinstance(envelope.get("id"), str):
+            raise ValueError("no event")  # noqa: TRY004 - of the text, not of an argument
+        return cls(envelope["id"], int(envelope.get("position", 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +82,11 @@ class EventStream:
     async def _state(self) -> StreamState:
         return (await self._js.stream_info(EVENTS_STREAM)).state
 
-    async def last(self) -> CloudEvent | None:
+    async def last(self) -> Told | None:
         """The last event in the stream. Raises ValueError for what is none."""
         if not (await self._state()).messages:
             return None
-        return decode((await self._js.get_last_msg(EVENTS_STREAM, self._subjects.events)).data or b"")
+        return Told.of((await self._js.get_last_msg(EVENTS_STREAM, self._subjects.events)).data)
 
     async def end(self) -> End:
         """Where the stream ends now; position 0 when it is empty."""
@@ -90,7 +108,7 @@ class EventStream:
             return False
         if self._first is None or self._first.sequence != state.first_seq:
             first = await self._js.get_msg(EVENTS_STREAM, state.first_seq)
-            if decode(first.data or b"").id != first_event_id:
+            if Told.of(first.data).id != first_event_id:
                 return False
             self._first = _place(first)
         last = await self.end()
@@ -105,7 +123,8 @@ class EventStream:
 
         Every message tells the position of the one before it, so that no reader can miss one without noticing. Each
         expects the one before it as the stream's last, so the acknowledgement of the last message of a run confirms
-        the whole run. Raises Fenced when the stream ends elsewhere, NatsError when it cannot be told.
+        the whole run. Raises Fenced when the stream ends elsewhere, NatsError when it cannot be told, UnknownEvent for
+        a kind of event that only a newer release knows: what of it is private is unknown, too.
         """
         for start in range(0, len(rows), CONFIRM_EVERY):
             end = await self._append_run(end, rows[start : start + CONFIRM_EVERY])
@@ -134,7 +153,7 @@ class EventStream:
     def _message(self, position: int, topic: str, stored: bytes, previous: int) -> tuple[str, bytes, str]:
         """(subject, published text, event id)."""
         name = topic.rpartition(":")[0]
-        if EVENTS[name].private:
+        if event_class(name).private:
             stored = without_private(stored)
         # The envelope is ours and begins with these members, in this order: no need to parse it.
         id = _between(stored, b'"id":"', b'"')
@@ -150,4 +169,4 @@ def _between(text: bytes, start: bytes, end: bytes) -> str:
 
 def _place(message: RawStreamMsg) -> End:
     assert message.seq is not None
-    return End(message.seq, decode(message.data or b"").position)
+    return End(message.seq, Told.of(message.data).position)

@@ -12,9 +12,21 @@ from typing import Self
 class Replica:
     """A running `keyscope run`. It keeps its folder and its settings over restarts."""
 
-    def __init__(self, services: str, folder: Path, settings: Mapping[str, str], *, crash: str | None = None) -> None:
-        """`services` as on the command line; `settings` without KEYSCOPE_; `crash`: a point of tests.chaos.crashing."""
+    def __init__(
+        self,
+        services: str,
+        folder: Path,
+        settings: Mapping[str, str],
+        *,
+        crash: str | None = None,
+        release: Path | None = None,
+    ) -> None:
+        """`services` as on the command line; `settings` without KEYSCOPE_; `crash`: a point of tests.chaos.crashing.
+
+        `release`: the folder of another release's packages, which then run instead of these.
+        """
         self.crash = crash
+        self._release = release
         self.services = services
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -26,7 +38,7 @@ class Replica:
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._program, "run", *self.services.split()],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, start_new_session=True, cwd=self._release,
                 env={**os.environ, "KEYSCOPE_DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1", **self._settings},
             )  # fmt: skip
         self._starts = self.log.count("ready: ") + 1

@@ -111,8 +111,16 @@ async def burn(cluster: Cluster, postgres: Postgres, tmp_path: Path, *, rounds: 
                 await cluster.settled()
 
         await fire.run(cluster.urls, kill_one_by_one)
-        await verify(fire, store, cluster.urls, [replica.folder / "graph.db" for replica in replicas])
+        try:
+            await verify(fire, store, cluster.urls, [replica.folder / "graph.db" for replica in replicas])
+        except TimeoutError:
+            print(*(f"{replica.folder.name}: {line}" for replica in replicas for line in _last(replica)), sep="\n")
+            raise
     return fire
+
+
+def _last(replica: Replica) -> list[str]:
+    return replica.log.splitlines()[-30:]
 
 
 @pytest.mark.timeout(300)
