@@ -22,7 +22,7 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamState
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from events.subjects import EPOCH, EVENTS_STREAM, Subjects
 from projections.projector import MissingEvents, Projector, Published, position_of
@@ -48,6 +48,8 @@ _CONTROL = re.compile(rb"^(Nats-[A-Za-z-]+): *(\S+)", re.MULTILINE)
 
 HEARTBEAT_SECONDS = 2.0
 SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
+LOOK_SECONDS = 5.0
+"""How often an idle follower asks the stream itself whether there is more than its consumer has delivered."""
 RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 log = structlog.get_logger("query")
@@ -117,7 +119,7 @@ class Follower:
         if epoch is not None and epoch != self._projector.epoch:
             self._applied(await loop.run_in_executor(self._writer, self._projector.begin, epoch))
         start = await self._place(info.state)
-        session = _Session(self._client)
+        session = _Session(self._client, start - 1)
         inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(inbox)
         await take(self._client, subscription, session.receive)
@@ -144,14 +146,15 @@ class Follower:
             self.state = "catching up"
         watch = asyncio.create_task(session.watch())
         apply = asyncio.create_task(self._apply(session))
+        look = asyncio.create_task(self._look(session))
         try:
-            done, _ = await asyncio.wait((watch, apply), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((watch, apply, look), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (watch, apply):
+            for task in (watch, apply, look):
                 task.cancel()
-            await asyncio.gather(watch, apply, return_exceptions=True)
+            await asyncio.gather(watch, apply, look, return_exceptions=True)
             give_back(self._client, subscription)
             with suppress(NatsError, TimeoutError):
                 await subscription.unsubscribe()
@@ -188,6 +191,16 @@ class Follower:
             folding.result()
             await loop.run_in_executor(self._writer, self._projector.checkpoint)
 
+    async def _look(self, session: "_Session") -> None:
+        """Raises _SessionOver when the stream has had more for a while than its consumer, though it lives, delivers."""
+        there = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if there > session.stream_seq and not session.buffer:
+                raise _SessionOver(f"the stream has message {there}, the consumer has delivered {session.stream_seq}")
+            with suppress(ServiceUnavailableError, TimeoutError):
+                there = (await self._js.stream_info(EVENTS_STREAM)).state.last_seq
+
     def _is_up_to_date(self) -> None:
         self.state = "following"
         self.caught_up.set()
@@ -222,7 +235,9 @@ class Follower:
 class _Session:
     """What one consumer has delivered and is not applied yet, and whether it is whole."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, stream_seq: int) -> None:
+        self.stream_seq = stream_seq
+        """The last message of the stream that was delivered."""
         self._client = client
         self._reconnects = client.stats["reconnects"]
         self._delivered = 0
@@ -250,7 +265,7 @@ class _Session:
         if consumer_seq != self._delivered + 1:
             self._end(f"message {self._delivered + 1} of the consumer is missing")
             return
-        self._delivered, self.pending = consumer_seq, pending
+        self._delivered, self.pending, self.stream_seq = consumer_seq, pending, stream_seq
         self.buffer.append(Published(text, stream_seq))
         self._something.set()
 

@@ -18,7 +18,7 @@ from events.subjects import EVENTS_STREAM, Subjects
 from projections.projector import Published, position_of
 from projections.schema import VERSION
 from services.bus.streams import ensure_stream, events_stream
-from services.query import progress, readers, service
+from services.query import follower, progress, readers, service
 from services.query.service import serve
 from tests.projections.world import Stream, World, at
 from tests.support.nats import Nats
@@ -275,6 +275,23 @@ async def test_a_slow_query_leaves_the_loop_and_others_are_answered(
         for task in slow_ones:
             answer = await task
             assert answer["error"]["message"].startswith("The query takes longer than 0.3 s")
+
+
+async def test_a_consumer_that_lives_and_delivers_nothing_is_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one may on a node of a cluster that has fallen behind; here it is paused, and its heartbeats go on."""
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.3)
+    some(bench.stream)
+    await bench.fill()
+    async with bench.serving():
+        [consumer] = await bench.client.jetstream().consumers_info("KEYSCOPE_EVENTS")
+        until = json.dumps({"pause_until": "2100-01-01T00:00:00Z"}).encode()
+        paused = await bench.client.request(f"$JS.API.CONSUMER.PAUSE.KEYSCOPE_EVENTS.{consumer.name}", until, timeout=5)
+        assert json.loads(paused.data)["paused"]
+        some(bench.stream, first=3)
+        await bench.fill()
+        assert len((await bench.graph(entity="api_key", fields=["id"]))["data"]) == 6
 
 
 async def test_it_goes_on_after_a_restart_of_the_server(bench: Bench) -> None:
