@@ -28,6 +28,7 @@ from events.subjects import EPOCH, EVENTS_STREAM, Subjects
 from projections.projector import MissingEvents, Projector, Published, position_of
 from services.bus import tracing
 from services.bus.measures import APPLYING, PROJECTED
+from services.bus.tasks import end
 from services.bus.wire import give_back, take
 
 BATCH = 5_000
@@ -152,9 +153,7 @@ class Follower:
             for task in done:
                 task.result()
         finally:
-            for task in (watch, apply, look):
-                task.cancel()
-            await asyncio.gather(watch, apply, look, return_exceptions=True)
+            await end((watch, apply, look))
             give_back(self._client, subscription)
             with suppress(NatsError, TimeoutError):
                 await subscription.unsubscribe()

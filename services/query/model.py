@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from events.subjects import Subjects
 from projections.projector import Projector
+from services.bus.tasks import end
 from services.query.follower import Follower
 from services.query.readers import Readers
 
@@ -41,7 +42,6 @@ class ReadModel:
         """Let what runs on it finish, and close it."""
         self._tell = None
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            await end([self._following])
         await self.follower.close()
         await asyncio.to_thread(self.readers.close)

@@ -21,6 +21,7 @@ from services.bus import tracing
 from services.bus.calls import Call, Calls, Refusal, never
 from services.bus.leaving import leave
 from services.bus.measures import CHECKS, COMPILED, PROJECTION_LAG, PROJECTION_POSITION, REFUSED
+from services.bus.tasks import end
 from services.bus.wire import flush
 from services.query.endpoints import Endpoints
 from services.query.model import ReadModel
@@ -103,9 +104,7 @@ async def serve(
             await stopping.wait()
     finally:
         await _leave(client, service, turns, endpoints, calls)
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await end(beside)
         await succession.close()
         with suppress(NatsError, OSError):
             await client.close()

@@ -20,6 +20,7 @@ from events.subjects import EVENTS_STREAM, Subjects
 from projections.database import generation, generations, open_reader, remove
 from projections.digest import State, digest, first_difference, rows_of
 from projections.projector import Projector
+from services.bus.tasks import end
 from services.query.follower import Follower
 from services.runtime.failures import Exit, Failure
 from services.runtime.locks import hold
@@ -103,8 +104,7 @@ async def _build(client: Client, subjects: Subjects, building: Path, progress: P
     try:
         await _caught_up(follower)
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await end([following])
         await follower.close()
     return position
 
