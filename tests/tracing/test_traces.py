@@ -216,22 +216,20 @@ async def test_queries_that_wait_belong_to_their_own_traces(up: Up, collector: C
     """They are answered in one turn of the event loop; none may end up in its neighbour's trace."""
     async with keyscope.connect(up.url, actor="ann") as ks:
 
-        async def write_and_ask(number: int) -> str:
+        async def ask() -> str:
             with working() as client:
-                await ks.command("sales_channel.create", {"id": f"sc_{number}", "name": "C"})
-                await ks.query.graph(entity="sales_channel", fields=["id"], filters={"id": f"sc_{number}"})
+                await ks.query.graph(entity="sales_channel", fields=["id"], position=1)
             return trace.format_trace_id(client.trace_id)
 
-        traces = await asyncio.gather(*(write_and_ask(number) for number in range(40)))
+        asked = [asyncio.create_task(ask()) for _ in range(40)]
+        await asyncio.sleep(0)  # all are sent
+        await ks.query.graph(entity="sales_channel", fields=["id"])  # answered after all of them have come in
+        await ks.command("sales_channel.create", {"name": "C"})  # what they wait for
+        traces = await asyncio.gather(*asked)
     for trace_id in traces:
-        await arrived(collector, trace_id, {"query graph"})
-    waits = 0
-    for trace_id in traces:
-        [query] = [span for span in collector.of(trace_id) if span.name == "query graph"]
-        waited = [span for span in collector.of(trace_id) if span.name == "wait for position"]
-        assert [span.parent for span in waited] in ([], [query.id])
-        waits += len(waited)
-    assert waits > 0
+        await arrived(collector, trace_id, {"query graph", "wait for position"})
+        query, waited = collector.named(trace_id, "query graph"), collector.named(trace_id, "wait for position")
+        assert (waited.parent, waited.attributes["keyscope.position"]) == (query.id, 1)
 
 
 @pytest.mark.parametrize("text", [None, "", "x", "00-1-2-01", f"00-{'a' * 32}-{'b' * 16}"])
