@@ -74,7 +74,11 @@ PROJECTED = Counter("keyscope_projection_events", "Events applied to the read mo
 APPLYING = Histogram("keyscope_projection_batch_seconds", "Applying a batch of events to the read model", _SECONDS)
 PROJECTION_POSITION = Gauge("keyscope_projection_position", "The position up to which events are applied")
 PROJECTION_LAG = Gauge("keyscope_projection_lag_events", "Events in the stream that are not applied yet")
-SELF_CHECKED = Counter("keyscope_self_checks", "Keys whose rows were compared with their events, by result", "result")
+SELF_CHECKED = Counter(
+    "keyscope_self_checks",
+    "Keys whose rows were compared with their events, or not, having too many, by result",
+    "result",
+)
 QUERIES = Histogram(
     "keyscope_query_seconds",
     "Answering a query, without waiting for its position, by what is asked and where it ran (loop or thread)",

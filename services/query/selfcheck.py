@@ -26,11 +26,17 @@ from services.bus.measures import CHECKS, SELF_CHECKED
 
 MOST_CHANNELS = 500
 """A key with more is passed over: naming all of them in one consumer is too much."""
-MOST_EVENTS = 20_000
+MOST_EVENTS = 2_000
+"""A key is passed over as well if it, or its channels together, have more: a check must stay a small one."""
+FETCH = 200
 PATIENCE_SECONDS = 5.0
 NAME = "self-check"
 
 log = structlog.get_logger("query")
+
+
+class _TooMuch(Exception):
+    """The key is passed over; the message says why."""
 
 
 class SelfCheck:
@@ -54,6 +60,9 @@ class SelfCheck:
             self._turn += 1
             try:
                 await self._check()
+            except _TooMuch as too_much:
+                SELF_CHECKED.add(1, "passed over")
+                log.debug("a key is too much for a self-check", because=str(too_much))
             except (NatsError, TimeoutError, OSError) as error:
                 log.debug("a self-check was not possible", error=str(error) or type(error).__name__)
             except Exception:
@@ -82,15 +91,11 @@ class SelfCheck:
         linked = {from_token(token) for subject, _ in await self._events(of_key) if (token := _channel_in(subject))}
         position, channels, rows = await asyncio.to_thread(_rows, path, key, linked)
         if len(channels) > MOST_CHANNELS:
-            return None
+            raise _TooMuch(f"{key} has {len(channels)} channels")
         # Asked only now, so that every event up to the rows' position is among them.
         events = await self._events(of_key)
         events += await self._events([f"sales_channel.*.{self._token(channel)}" for channel in sorted(channels)])
-        expected = State()
-        for at, text in sorted((position_of(text), text) for _, text in events):
-            if at <= position:
-                expected.apply(text)
-        return different(expected.rows(), rows)
+        return await asyncio.to_thread(_compared, [text for _, text in events], position, rows)
 
     def _token(self, id: str) -> str:
         return self._subjects.event("x", id).rpartition(".")[2]
@@ -115,33 +120,47 @@ class SelfCheck:
         return (self._subjects.prefix, "evt", entity, *ids)
 
     async def _events(self, filters: Sequence[str]) -> list[tuple[str, bytes]]:
-        """(subject, text) of every event under these subjects that there is now."""
+        """(subject, text) of every event under these subjects that there is now. Raises _TooMuch.
+
+        They are fetched, not pushed: no more is ever on its way than was asked for.
+        """
         if not filters:
             return []
-        inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(inbox)
+        consumer = await self._js.add_consumer(
+            EVENTS_STREAM,
+            ConsumerConfig(
+                deliver_policy=DeliverPolicy.ALL,
+                filter_subjects=[f"{self._subjects.prefix}.evt.{filter}" for filter in filters],
+                ack_policy=AckPolicy.NONE,
+                mem_storage=True,
+                num_replicas=1,
+                inactive_threshold=30,
+            ),
+        )
+        found: list[tuple[str, bytes]] = []
         try:
-            consumer = await self._js.add_consumer(
-                EVENTS_STREAM,
-                ConsumerConfig(
-                    deliver_subject=inbox,
-                    deliver_policy=DeliverPolicy.ALL,
-                    filter_subjects=[f"{self._subjects.prefix}.evt.{filter}" for filter in filters],
-                    ack_policy=AckPolicy.NONE,
-                    mem_storage=True,
-                    num_replicas=1,
-                    inactive_threshold=30,
-                ),
-            )
-            found: list[tuple[str, bytes]] = []
-            for _ in range(min(consumer.num_pending or 0, MOST_EVENTS)):
-                message = await subscription.next_msg(timeout=PATIENCE_SECONDS)
-                found.append((message.subject, message.data))
-            await self._js.delete_consumer(EVENTS_STREAM, consumer.name)
-            return found
+            there = consumer.num_pending or 0
+            if there > MOST_EVENTS:
+                raise _TooMuch(f"{', '.join(filters)[:100]}: {there} events")
+            source = await self._js.pull_subscribe_bind(consumer.name, EVENTS_STREAM)
+            try:
+                while len(found) < there:
+                    batch = min(FETCH, there - len(found))
+                    found += [(m.subject, m.data) for m in await source.fetch(batch, timeout=PATIENCE_SECONDS)]
+            finally:
+                await source.unsubscribe()
         finally:
-            with suppress(NatsError):
-                await subscription.unsubscribe()
+            with suppress(NatsError, TimeoutError):
+                await self._js.delete_consumer(EVENTS_STREAM, consumer.name)
+        return found
+
+
+def _compared(events: list[bytes], position: int, rows: list[Row]) -> tuple[str, ...] | None:
+    expected = State()
+    for at, text in sorted((position_of(text), text) for text in events):
+        if at <= position:
+            expected.apply(text)
+    return different(expected.rows(), rows)
 
 
 def _channel_in(subject: str) -> str | None:

@@ -14,7 +14,7 @@ def settle() -> None:
     to ask for it, cleared page by page, for the next one: keeping it halves the cost of long lists.
     """
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(50_000, 10, 5)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 16 * 1024 * 1024)

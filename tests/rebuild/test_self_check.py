@@ -11,6 +11,7 @@ import pytest
 import keyscope
 from projections.database import versioned
 from services.bus.measures import CHECKS, SELF_CHECKED
+from services.query import selfcheck
 from services.query.selfcheck import NAME
 from services.runtime import rebuild as rebuilding
 from tests.support.nats import Nats
@@ -90,6 +91,33 @@ async def test_it_finds_what_is_wrong(statement: str, service: Service, ks: keys
     before = counted("equal")
     await until(lambda: counted("equal") > before + 10, 20)
     assert CHECKS[NAME]() is None
+
+
+async def test_a_long_history_is_passed_over(
+    service: Service, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It neither takes the first events for all of them, nor has what it does not read sent to it."""
+    _, channels = await fill(ks)
+    monkeypatch.setattr(selfcheck, "MOST_EVENTS", 20)
+    await until(lambda: counted("equal") > 0)
+    for n in range(30):
+        await ks.sales_channels.update(channels[0]["id"], {"name": f"N{n}"})
+    await ks.query.graph(entity="api_key", fields=["id"])  # they are applied
+    before = counted("passed over")
+    await until(lambda: counted("passed over") > before + 20)
+    assert (counted("different"), CHECKS[NAME]()) == (0, None)
+    monkeypatch.setattr(selfcheck, "MOST_EVENTS", 2_000)
+    monkeypatch.setattr(selfcheck, "FETCH", 7)
+    before = counted("equal")
+    await until(lambda: counted("equal") > before + 10)
+    assert (counted("different"), CHECKS[NAME]()) == (0, None)
+
+
+async def test_it_leaves_no_consumers_behind(service: Service, ks: keyscope.Keyscope) -> None:
+    await fill(ks)
+    await until(lambda: counted("equal") > 50)
+    there = await ks.nats.jetstream().consumers_info("KEYSCOPE_EVENTS")
+    assert len(there) <= 2, "the read model's, and that of the check which is going on"
 
 
 async def test_it_can_be_switched_off(nats_server: Nats, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keyscope
@@ -27,10 +27,15 @@ class Report:
     errors: list[str]
     series: list[Series]
     allowances: Mapping[str, float]
+    unready: Mapping[str, str] = field(default_factory=dict)
 
     def violations(self) -> list[str]:
         """What must not be."""
-        return [*(f"an answer was {error}" for error in self.errors), *offenders(self.series, self.allowances)]
+        return [
+            *(f"an answer was {error}" for error in self.errors),
+            *(f"{name} was not ready: {reason}" for name, reason in self.unready.items()),
+            *offenders(self.series, self.allowances),
+        ]
 
     def lines(self) -> list[str]:
         """For the reader; the last line is the verdict."""
@@ -72,7 +77,7 @@ async def run(
                 await asyncio.wait([running], timeout=min(LOOK_SECONDS, seconds / 40))
                 _say_now(watch, load, seconds, say)
             await running
-        return Report(seconds, load.counts, load.errors, list(watch.series.values()), allowances)
+        return Report(seconds, load.counts, load.errors, list(watch.series.values()), allowances, watch.unready)
     finally:
         await asyncio.to_thread(server.stop)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,6 +33,8 @@ class Watch:
         self._pids, self._ports, self._own = pids, ports or {}, own or {}
         self._begun = perf_counter()
         self.series: dict[str, Series] = {}
+        self.unready: dict[str, str] = {}
+        """What each process that was not ready said last."""
 
     async def look(self) -> None:
         """Take one sample of everything. Raises OSError when a process has ended: in a soak none may."""
@@ -45,6 +48,10 @@ class Watch:
             for metric, value in (await asyncio.to_thread(_measures, port)).items():
                 if metric in ASKED:
                     self._add(at, f"{name}: {metric}", ASKED[metric], value)
+            try:
+                await asyncio.to_thread(_page, port, "readyz")
+            except urllib.error.HTTPError as unready:
+                self.unready[name] = unready.read().decode().strip()
 
     def _add(self, at: float, name: str, unit: str, value: float) -> None:
         self.series.setdefault(name, Series(name, unit)).points.append((at, value))
@@ -56,8 +63,12 @@ def memory_mb(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))) * 1024 / 1e6
 
 
+def _page(port: int, name: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=10) as reply:
+        text: str = reply.read().decode()
+        return text
+
+
 def _measures(port: int) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
-        text = reply.read().decode()
-    families = text_string_to_metric_families(text)
+    families = text_string_to_metric_families(_page(port, "metrics"))
     return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
