@@ -17,6 +17,9 @@ CONNECTIONS = 4096
 """Beyond so many requests at once, the answer is 503."""
 BACKLOG = 2048
 DRAIN_SECONDS = 5
+IDLE_SECONDS = 1.0
+"""How long a connection without a request may stay when serving ends: the client's next request may be on its way."""
+LOOK_SECONDS = 0.02
 
 
 class _Server(uvicorn.Server):
@@ -27,6 +30,21 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, and part from every client with an answer.
+
+        A connection that is closed while a request comes in fails that request, even one that was just opened. So
+        each answer tells now that it is the last one on its connection, and there is a moment to ask for one.
+        """
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                while self.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody when one ends
+                    await asyncio.sleep(LOOK_SECONDS)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

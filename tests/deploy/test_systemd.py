@@ -15,6 +15,7 @@ from tests.support.nats import Nats
 from tests.support.up import Up, wait_for
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+SOCKET = DEPLOY / "systemd" / "keyscope@gateway.socket"
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
 
@@ -31,8 +32,10 @@ def installed(tmp_path: Path) -> Path:
 
 @needs_systemd
 def test_systemd_finds_nothing_wrong(installed: Path) -> None:
-    names = [str(installed / name) for name in ("keyscope.service", "keyscope@commands.service")]
-    (installed / "keyscope@.service").rename(installed / "keyscope@commands.service")
+    instance = installed / "keyscope@gateway.service"
+    (installed / "keyscope@.service").rename(instance)
+    names = [str(path) for path in (installed / "keyscope.service", instance, installed / SOCKET.name)]
+    shutil.copy(SOCKET, installed)
     found = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True, check=False
     )

@@ -20,10 +20,12 @@ class Replica:
         *,
         crash: str | None = None,
         release: Path | None = None,
+        listener: int | None = None,
     ) -> None:
         """`services` as on the command line; `settings` without KEYSCOPE_; `crash`: a point of tests.chaos.crashing.
 
-        `release`: the folder of another release's packages, which then run instead of these.
+        `release`: the folder of another release's packages, which then run instead of these. `listener`: a listening
+        socket that it inherits, and that stays open when it stops.
         """
         self.crash = crash
         self._release = release
@@ -31,6 +33,9 @@ class Replica:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._settings = {f"KEYSCOPE_{name}": value for name, value in settings.items()}
+        self._inherited = () if listener is None else (listener,)
+        if listener is not None:
+            self._settings["KEYSCOPE_HTTP_FD"] = str(listener)
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
@@ -39,10 +44,22 @@ class Replica:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._program, "run", *self.services.split()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, start_new_session=True, cwd=self._release,
-                env={**os.environ, "KEYSCOPE_DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1", **self._settings},
+                pass_fds=self._inherited,
+                env=self._environment,
             )  # fmt: skip
         self._starts = self.log.count("ready: ") + 1
         return self
+
+    def verify(self) -> str:
+        """What `keyscope verify` says of store, stream and this replica's read model, which must agree."""
+        command = [sys.executable, "-m", "keyscope", "verify"]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KEYSCOPE_DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1", **self._settings}
 
     @property
     def _program(self) -> list[str]:
