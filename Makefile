@@ -27,8 +27,8 @@ test-production: .venv/dev  ## run the long tests: replicas and NATS nodes kille
 golden: .venv/dev  ## play recorded cases of Medusa, of the folder GOLDEN=… or our own, and report
 	@$(BIN)/python -m tests.golden.runner $(GOLDEN)
 
-chaos: .venv/dev  ## break everything, ROUNDS=… times (20), and prove that nothing is lost or repeated; SEED=… plays it again; STORE=postgresql
-	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE))
+chaos: .venv/dev  ## break everything, ROUNDS=… times (20), and prove that nothing is lost or repeated; SEED=… plays it again; STORE=postgresql; UP=1: only `keyscope up`, killed
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE)) $(if $(UP),--up)
 
 crash-points: .venv/dev  ## end the process between each pair of steps, and prove the same
 	$(BIN)/pytest -q -m "production or not production" tests/chaos/test_crash_points.py

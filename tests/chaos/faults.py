@@ -43,6 +43,11 @@ class Machine:
         self.services = {name: Replica(name, folder / name, settings) for name in SERVICES}
         self.died: list[str] = []
 
+    @property
+    def url(self) -> str:
+        """Where clients find nats-server: their network is not cut."""
+        return self.nats.url
+
     async def start(self) -> None:
         """Start everything that does not run, as a supervisor would."""
         await asyncio.to_thread(self._start_servers)

@@ -5,10 +5,12 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import keyscope
 from services.runtime.failures import Failure
@@ -17,6 +19,7 @@ from services.runtime.verify import verify
 from services.store.application import open_store
 from tests.chaos.faults import FAULTS, ON_POSTGRESQL, Machine
 from tests.chaos.history import History
+from tests.chaos.tree import DEATHS, Tree
 from tests.chaos.workload import Client, Subscriber
 from tests.support.postgres import Postgres
 
@@ -62,32 +65,67 @@ async def run(
     faults: Sequence[str] = (),
     say: Callable[[str], None] = print,
     postgres: Postgres | None = None,
+    up: bool = False,
 ) -> Report:
     """Play `rounds` rounds. Faults (all, unless some are named) and commands follow from the seed; how they interleave
-    is the machine's. With `postgres`, which must run, the event store is there.
+    is the machine's. With `postgres`, which must run, the event store is there. With `up` it is `keyscope up` that
+    dies; else each service, nats-server and the network fail for themselves.
     """
     with tempfile.TemporaryDirectory(prefix="keyscope-chaos-") as folder:
-        machine = Machine(Path(folder), seed, postgres)
+        subject: Subject
+        table: Mapping[str, Callable[[], Awaitable[None]]]
+        if up:
+            subject = tree = Tree(Path(folder), seed)
+            table = {name: partial(death, tree) for name, death in DEATHS.items()}
+        else:
+            subject = machine = Machine(Path(folder), seed, postgres)
+            possible = ON_POSTGRESQL if postgres else FAULTS
+            table = {name: partial(fault, machine) for name, fault in possible.items()}
         try:
-            return await _Run(machine, seed, list(faults or (ON_POSTGRESQL if postgres else FAULTS)), say).play(rounds)
+            return await _Run(subject, seed, {name: table[name] for name in faults or table}, say).play(rounds)
         finally:
-            await machine.stop()
+            await subject.stop()
+
+
+class Subject(Protocol):
+    """What is broken: processes over one data folder."""
+
+    data: Path
+    store: str
+    died: list[str]
+    """What ended without having been killed."""
+
+    @property
+    def url(self) -> str:
+        """Where clients find its NATS."""
+
+    async def start(self) -> None:
+        """Start whatever does not run, and wait until it is ready."""
+
+    async def stop(self) -> None:
+        """Kill everything."""
 
 
 class _Run:
-    def __init__(self, machine: Machine, seed: str, faults: list[str], say: Callable[[str], None]) -> None:
-        self._machine = machine
+    def __init__(
+        self,
+        subject: Subject,
+        seed: str,
+        faults: Mapping[str, Callable[[], Awaitable[None]]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._subject = subject
         self._chance = random.Random(seed)
         self._faults = faults
         self._say = say
         self._history = History()
         self._report = Report(seed)
-        self._settings = Settings(nats_url=machine.nats.url, data_dir=machine.data, event_store=machine.store)
+        self._settings = Settings(nats_url=subject.url, data_dir=subject.data, event_store=subject.store)
 
     async def play(self, rounds: int) -> Report:
-        await self._machine.start()
-        ks = await keyscope.connect(self._machine.nats.url, actor="chaos", timeout=10)
-        reading = await keyscope.connect(self._machine.nats.url, timeout=10)
+        await self._subject.start()
+        ks = await keyscope.connect(self._subject.url, actor="chaos", timeout=10)
+        reading = await keyscope.connect(self._subject.url, timeout=10)
         subscriber = Subscriber(reading)
         subscribing = asyncio.create_task(subscriber.run())
         clients = [Client(ks, self._history, f"c{n}", f"{self._report.seed}/{n}") for n in range(CLIENTS)]
@@ -95,7 +133,7 @@ class _Run:
         try:
             for number in range(rounds):
                 if not order:
-                    order = self._chance.sample(self._faults, len(self._faults))
+                    order = self._chance.sample(list(self._faults), len(self._faults))
                 await self._round(number, order.pop(), clients)
                 if self._report.violations or (number + 1) % CHECK_EVERY == 0:
                     self._check()
@@ -114,9 +152,9 @@ class _Run:
         stopping = asyncio.Event()
         running = [asyncio.create_task(client.run(stopping)) for client in clients]
         await asyncio.sleep(self._chance.uniform(0.2, BEFORE_SECONDS))
-        await {**FAULTS, **ON_POSTGRESQL}[fault](self._machine)
+        await self._faults[fault]()
         await asyncio.sleep(self._chance.uniform(0.0, AFTER_SECONDS))
-        await self._machine.start()
+        await self._subject.start()
         began = time.monotonic()
         stopping.set()
         await asyncio.gather(*running)
@@ -129,8 +167,8 @@ class _Run:
         self._report.faults[fault] += 1
         self._report.slowest = max(self._report.slowest, took)
         self._report.violations += [difference] if difference else []
-        self._report.violations += self._machine.died
-        self._machine.died.clear()
+        self._report.violations += self._subject.died
+        self._subject.died.clear()
         self._say(f"round {number + 1}: {fault}: {took:.1f} s, {len(self._history.operations)} commands")
 
     async def _agreed(self) -> str | None:

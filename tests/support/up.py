@@ -41,9 +41,9 @@ class Up:
         assert match, self.output
         return match[1]
 
-    def wait_ready(self) -> "Up":
+    def wait_ready(self, seconds: float = 20) -> "Up":
         """Wait for its word that it is ready."""
-        wait_for(lambda: "Ctrl-C stops it." in self.output or self.process.poll() is not None)
+        wait_for(lambda: "Ctrl-C stops it." in self.output or self.process.poll() is not None, seconds)
         assert self.process.poll() is None, self.errors
         return self
 
