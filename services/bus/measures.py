@@ -76,7 +76,7 @@ PROJECTION_POSITION = Gauge("keyscope_projection_position", "The position up to 
 PROJECTION_LAG = Gauge("keyscope_projection_lag_events", "Events in the stream that are not applied yet")
 SELF_CHECKED = Counter(
     "keyscope_self_checks",
-    "Keys whose rows were compared with their events, or not, having too many, by result",
+    "Keys whose rows were to be compared with their events, by result",
     "result",
 )
 QUERIES = Histogram(

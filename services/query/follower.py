@@ -78,18 +78,22 @@ class Follower:
         self._folder = ThreadPoolExecutor(1, thread_name_prefix="folding")
         self._folding: asyncio.Future[None] | None = None
         self.caught_up = asyncio.Event()
+        self._session: _Session | None = None
         self.state = "starting"
-        self.behind = 0
-        """Events of the stream that are not applied yet, as far as is known."""
+
+    @property
+    def behind(self) -> int:
+        """Events of the stream that are not applied yet, as far as is known; a batch that hangs counts, too."""
+        return self._session.behind if self._session else 0
 
     async def run(self) -> None:
         """Follows until cancelled."""
         failures = 0
         while True:
             try:
-                await self._session()
+                await self._follow()
             except NotFoundError:
-                self.state, self.behind = "waiting for the stream", 0
+                self.state, self._session = "waiting for the stream", None
                 self.caught_up.set()
             except MissingEvents as missing:
                 self.state = "stuck: the stream is not whole"
@@ -111,7 +115,7 @@ class Follower:
         await asyncio.to_thread(self._writer.shutdown)
         await asyncio.to_thread(self._projector.close)
 
-    async def _session(self) -> None:
+    async def _follow(self) -> None:
         # The batch that the last session left behind must be through, and whoever waits for it must be told.
         loop = asyncio.get_running_loop()
         self._applied(await loop.run_in_executor(self._writer, self._projector.apply, ()))
@@ -140,7 +144,8 @@ class Follower:
                 inactive_threshold=30,
             ),
         )
-        self.behind = consumer.num_pending or 0
+        session.begin(consumer.num_pending or 0)
+        self._session = session
         if not self.behind:
             self._is_up_to_date()
         else:
@@ -173,7 +178,7 @@ class Follower:
             if tracing.spans is not None:
                 traceparents = (tracing.traceparent_of(event.text) for event in batch)
                 tracing.spans.batch("apply", traceparents, seconds, events=len(batch), position=position)
-            self.behind = session.pending + len(session.buffer)
+            session.in_hand = 0
             self._applied(position)
             if not self.behind:
                 self._is_up_to_date()
@@ -246,7 +251,19 @@ class _Session:
         self._owed: list[str] = []  # where the server waits for a word before it sends more
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.buffer: deque[Published] = deque()
-        self.pending = 0
+        self.in_hand = 0
+        """Messages that were taken and are not applied yet."""
+        self._pending = 0
+
+    @property
+    def behind(self) -> int:
+        """What is not applied yet: in hand, in the buffer, and in the stream."""
+        return self.in_hand + len(self.buffer) + self._pending
+
+    def begin(self, pending: int) -> None:
+        """So much is in the stream for the consumer, less what has arrived since."""
+        if not self._delivered:
+            self._pending = pending
 
     def receive(self, _: bytes, reply: bytes, header: bytes, text: bytes) -> None:
         """One message of the consumer: an event, a heartbeat, or the server asking whether it may go on."""
@@ -264,7 +281,7 @@ class _Session:
         if consumer_seq != self._delivered + 1:
             self._end(f"message {self._delivered + 1} of the consumer is missing")
             return
-        self._delivered, self.pending, self.stream_seq = consumer_seq, pending, stream_seq
+        self._delivered, self._pending, self.stream_seq = consumer_seq, pending, stream_seq
         self.buffer.append(Published(text, stream_seq))
         self._something.set()
 
@@ -287,7 +304,8 @@ class _Session:
                 for subject in owed:
                     await self._client.publish(subject)
             if self.buffer:
-                return [self.buffer.popleft() for _ in range(min(BATCH, len(self.buffer)))]
+                self.in_hand = min(BATCH, len(self.buffer))
+                return [self.buffer.popleft() for _ in range(self.in_hand)]
             self._something.clear()
             await self._something.wait()
 

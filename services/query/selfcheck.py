@@ -2,8 +2,9 @@
 
 Every so many seconds one key is looked at, by turns one that the stream names and one that the read model has: so what
 is missing is found as well as what is wrong. Its events, and those of its channels, are folded by the account of
-`projections.digest`, which shares no code with the projection, and compared with its rows at one position. A check
-costs some milliseconds and the memory of one key, however many there are.
+`projections.digest`, which shares no code with the projection, and compared with its rows at one position. Every event
+carries all that it sets, so the last one of each kind is enough; to read a history over and over would have the broker
+keep all of it in memory. A check costs some milliseconds and the memory of one key, however much there is.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ from services.bus.measures import CHECKS, SELF_CHECKED
 
 MOST_CHANNELS = 500
 """A key with more is passed over: naming all of them in one consumer is too much."""
-MOST_EVENTS = 2_000
-"""A key is passed over as well if it, or its channels together, have more: a check must stay a small one."""
+MOST_EVENTS = 2_500
+"""A key is passed over as well if it, or its channels together, have more of them: a check must stay a small one."""
 FETCH = 200
 PATIENCE_SECONDS = 5.0
 NAME = "self-check"
@@ -35,8 +36,8 @@ NAME = "self-check"
 log = structlog.get_logger("query")
 
 
-class _TooMuch(Exception):
-    """The key is passed over; the message says why."""
+class _PassedOver(Exception):
+    """The key is not compared this time; the message says why."""
 
 
 class SelfCheck:
@@ -60,9 +61,9 @@ class SelfCheck:
             self._turn += 1
             try:
                 await self._check()
-            except _TooMuch as too_much:
+            except _PassedOver as why:
                 SELF_CHECKED.add(1, "passed over")
-                log.debug("a key is too much for a self-check", because=str(too_much))
+                log.debug("a key was not compared", because=str(why))
             except (NatsError, TimeoutError, OSError) as error:
                 log.debug("a self-check was not possible", error=str(error) or type(error).__name__)
             except Exception:
@@ -91,11 +92,14 @@ class SelfCheck:
         linked = {from_token(token) for subject, _ in await self._events(of_key) if (token := _channel_in(subject))}
         position, channels, rows = await asyncio.to_thread(_rows, path, key, linked)
         if len(channels) > MOST_CHANNELS:
-            raise _TooMuch(f"{key} has {len(channels)} channels")
-        # Asked only now, so that every event up to the rows' position is among them.
+            raise _PassedOver(f"{key} has {len(channels)} channels")
+        # Asked only now: what the rows are made of has come. What has come after it may hide an event of theirs.
         events = await self._events(of_key)
         events += await self._events([f"sales_channel.*.{self._token(channel)}" for channel in sorted(channels)])
-        return await asyncio.to_thread(_compared, [text for _, text in events], position, rows)
+        found = sorted((position_of(text), text) for _, text in events)
+        if found and found[-1][0] > position:
+            raise _PassedOver(f"{key} was changed meanwhile")
+        return await asyncio.to_thread(_compared, [text for _, text in found], rows)
 
     def _token(self, id: str) -> str:
         return self._subjects.event("x", id).rpartition(".")[2]
@@ -120,7 +124,7 @@ class SelfCheck:
         return (self._subjects.prefix, "evt", entity, *ids)
 
     async def _events(self, filters: Sequence[str]) -> list[tuple[str, bytes]]:
-        """(subject, text) of every event under these subjects that there is now. Raises _TooMuch.
+        """(subject, text) of the last event under each of these subjects that there is now. Raises _PassedOver.
 
         They are fetched, not pushed: no more is ever on its way than was asked for.
         """
@@ -129,7 +133,7 @@ class SelfCheck:
         consumer = await self._js.add_consumer(
             EVENTS_STREAM,
             ConsumerConfig(
-                deliver_policy=DeliverPolicy.ALL,
+                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
                 filter_subjects=[f"{self._subjects.prefix}.evt.{filter}" for filter in filters],
                 ack_policy=AckPolicy.NONE,
                 mem_storage=True,
@@ -141,7 +145,7 @@ class SelfCheck:
         try:
             there = consumer.num_pending or 0
             if there > MOST_EVENTS:
-                raise _TooMuch(f"{', '.join(filters)[:100]}: {there} events")
+                raise _PassedOver(f"{', '.join(filters)[:100]}: {there} events")
             source = await self._js.pull_subscribe_bind(consumer.name, EVENTS_STREAM)
             try:
                 while len(found) < there:
@@ -155,11 +159,10 @@ class SelfCheck:
         return found
 
 
-def _compared(events: list[bytes], position: int, rows: list[Row]) -> tuple[str, ...] | None:
+def _compared(events: list[bytes], rows: list[Row]) -> tuple[str, ...] | None:
     expected = State()
-    for at, text in sorted((position_of(text), text) for text in events):
-        if at <= position:
-            expected.apply(text)
+    for text in events:
+        expected.apply(text)
     return different(expected.rows(), rows)
 
 
