@@ -1,5 +1,11 @@
 """Declaring JetStream streams: made if absent, verified if present, never overwritten."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
@@ -8,6 +14,10 @@ from events.subjects import DEAD_JOBS_STREAM, EPOCH, EVENTS_STREAM, JOBS_STREAM,
 
 _EXISTS = 10058
 """JetStream's error code: the stream name is in use with another configuration."""
+
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class StreamMismatch(Exception):
@@ -91,3 +101,20 @@ async def ensure_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
                 f"stream {wanted.name} has {name} {getattr(found, name)!r}, but {getattr(wanted, name)!r} is needed; "
                 "change it where it is managed, or give this service another NATS account"
             )
+
+
+async def reached(act: Callable[[], Awaitable[object]], stopping: asyncio.Event) -> bool:
+    """Whether `act` was done. It is tried for as long as JetStream does not answer, or refuses, until `stopping` is set.
+
+    A cluster that elects a leader does not answer for some seconds, and a server that starts says no.
+    """
+    while not stopping.is_set():
+        try:
+            await act()
+        except (NatsError, TimeoutError) as error:
+            log.warning("JetStream cannot be reached; trying again", error=str(error) or type(error).__name__)
+        else:
+            return True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+    return False

@@ -68,6 +68,16 @@ def job_broker(client: Client, subjects: Subjects, desk: Desk, replicas: int = 1
     return broker
 
 
+async def start(broker: NatsBroker) -> None:
+    """Start it, or leave nothing of it behind. Raises NatsError, TimeoutError."""
+    try:
+        await broker.start()
+    except (NatsError, TimeoutError):
+        for subscriber in broker.subscribers:
+            await subscriber.stop()
+        raise
+
+
 async def _undecoded(message: Any) -> Any:
     return message.body
 

@@ -10,10 +10,10 @@ from nats.aio.client import Client
 
 from events.subjects import Subjects
 from services.bus.measures import CHECKS, STORED, WAITING
-from services.bus.streams import ensure_stream, jobs_stream
+from services.bus.streams import ensure_stream, jobs_stream, reached
 from services.commands.authenticate import Authenticator
 from services.commands.desk import Desk
-from services.commands.jobs import DURABLE, job_broker
+from services.commands.jobs import DURABLE, job_broker, start
 from services.commands.keeping import keep_consumer
 from services.commands.preparing import Preparer
 from services.commands.requests import RequestDoor
@@ -45,7 +45,10 @@ async def serve(
         return
     client = await connect("keyscope-commands")
     jobs = jobs_stream(subjects, replicas)
-    await ensure_stream(client.jetstream(), jobs)
+    if not await reached(lambda: ensure_stream(client.jetstream(), jobs), stopping):
+        await client.close()
+        opened.close()
+        return
     wake = WakeUp(client, subjects, on_commit)
     writer = Writer(opened, wake.committed)
     with ThreadPoolExecutor(HASHING_THREADS, "hashing") as hashing:
@@ -59,11 +62,11 @@ async def serve(
         CHECKS["commands"] = lambda: "the queue is full" if writer.full else None
         writer.start()
         await door.open()
-        await broker.start()
-        keeping = asyncio.create_task(keep_consumer(client, jobs, DURABLE))
-        ready()
-        await stopping.wait()
-        keeping.cancel()
+        if await reached(lambda: start(broker), stopping):
+            keeping = asyncio.create_task(keep_consumer(client, jobs, DURABLE))
+            ready()
+            await stopping.wait()
+            keeping.cancel()
         await broker.stop()
         await desk.drain()
         await door.close()

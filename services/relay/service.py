@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from events.envelope import DEFAULT_SOURCE
 from events.subjects import Subjects
 from services.bus.measures import CHECKS, RELAY_LAG, RELAY_POSITION
+from services.bus.streams import reached
 from services.relay.relay import Relay
 from services.relay.stream import EventStream
 from services.store.application import open_when_reachable, store_problem
@@ -45,14 +46,17 @@ async def serve(
 
     await client.subscribe(subjects.wake, cb=woken)
     relay = Relay(opened, stream, wake, stopping)
+    same = False
     try:
-        await relay.same_history()
-    except BaseException:
-        stopping.set()  # closing the connection is on purpose
-        await client.close()
-        await relay.close()
-        opened.close()
-        raise
+        same = await reached(relay.same_history, stopping)
+    finally:
+        if not same:
+            stopping.set()  # closing the connection is on purpose
+            await client.close()
+            await relay.close()
+            opened.close()
+    if not same:
+        return
     relaying = asyncio.create_task(relay.run())
     RELAY_POSITION.read = lambda: relay.position
     RELAY_LAG.read = relay.lag

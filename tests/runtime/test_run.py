@@ -54,6 +54,28 @@ async def test_each_service_runs_alone_and_drains_when_asked(run: Run, nats_serv
     assert "Traceback" not in "".join(said(tmp_path, service) for service in services)
 
 
+@pytest.mark.parametrize("services", [("commands",), ("relay",), ("commands", "relay", "query")])
+async def test_it_waits_for_jetstream(run: Run, tmp_path: Path, services: tuple[str, ...]) -> None:
+    """A cluster that elects a leader does not answer for some seconds. It can also be stopped meanwhile."""
+    server = Nats(tmp_path / "nats", jetstream=False)
+    server.start()
+    process = run(*services, f"--nats-url={server.url}")
+    wait_for(lambda: "JetStream cannot be reached; trying again" in said(tmp_path, services[0]))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == Exit.DONE
+
+    process = run(*services, f"--nats-url={server.url}")
+    wait_for(lambda: "JetStream cannot be reached; trying again" in said(tmp_path, services[0]))
+    server.stop()
+    server.configure(jetstream=True)
+    server.start()
+    wait_for(lambda: f"ready: {', '.join(services)}" in said(tmp_path, services[0]))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == Exit.DONE
+    server.stop()
+    assert "Traceback" not in said(tmp_path, services[0])
+
+
 async def test_it_waits_for_a_nats_that_is_not_there_yet(run: Run, nats_server: Nats, tmp_path: Path) -> None:
     nats_server.stop()
     process = run("commands", "relay", f"--nats-url={nats_server.url}")

@@ -32,16 +32,20 @@ def wait_until_listening(port: int, process: "subprocess.Popen[bytes]", log: Pat
 class Nats:
     """A nats-server with JetStream, configured as the embedded one. It keeps port and folder over restarts."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", *, jetstream: bool = True) -> None:
         """`more` is further text for the configuration, e.g. an authorization block."""
         self.folder = folder
         self.port = free_port()
+        self._more = more
         self._config = folder / "nats-server.conf"
         folder.mkdir(parents=True, exist_ok=True)
-        self._config.write_text(
-            configuration(name="test", host="127.0.0.1", port=self.port, folder=folder / "jetstream") + more
-        )
+        self.configure(jetstream=jetstream)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, *, jetstream: bool) -> None:
+        """Write the configuration for the next start, with JetStream or without."""
+        text = configuration(name="test", host="127.0.0.1", port=self.port, folder=self.folder / "jetstream")
+        self._config.write_text((text if jetstream else text.partition("jetstream {")[0]) + self._more)
 
     @property
     def url(self) -> str:
