@@ -32,6 +32,7 @@ MOST_EVENTS = 2_500
 FETCH = 200
 PATIENCE_SECONDS = 5.0
 NAME = "self-check"
+RESULTS = ("equal", "different", "passed over", "failed")
 
 log = structlog.get_logger("query")
 
@@ -56,6 +57,8 @@ class SelfCheck:
     async def run(self) -> None:
         """Check until cancelled."""
         CHECKS[NAME] = self._problem
+        for result in RESULTS:
+            SELF_CHECKED.add(0, result)  # an increase is seen only from a value that was there before
         while True:
             await asyncio.sleep(self._seconds)
             self._turn += 1
@@ -65,8 +68,10 @@ class SelfCheck:
                 SELF_CHECKED.add(1, "passed over")
                 log.debug("a key was not compared", because=str(why))
             except (NatsError, TimeoutError, OSError) as error:
-                log.debug("a self-check was not possible", error=str(error) or type(error).__name__)
+                SELF_CHECKED.add(1, "failed")
+                log.warning("a self-check was not possible", error=str(error) or type(error).__name__)
             except Exception:
+                SELF_CHECKED.add(1, "failed")
                 log.exception("a self-check failed")
 
     def _problem(self) -> str | None:

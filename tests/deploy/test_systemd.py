@@ -59,7 +59,7 @@ class Systemd:
         self.path = str(folder / "notify")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
 
     def told(self) -> str:
         return self._socket.recv(100).decode()
@@ -89,5 +89,5 @@ def test_run_tells_so_too_and_that_it_lives(tmp_path: Path, nats_server: Nats, m
     assert systemd.told() == "WATCHDOG=1"
     replica.process.terminate()
     wait_for(lambda: systemd.told() == "STOPPING=1")
-    assert replica.process.wait(20) == 0
+    assert replica.process.wait(60) == 0
     systemd.close()
