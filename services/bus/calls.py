@@ -6,7 +6,6 @@ is handed over while the bytes are read, and the replies of one turn of the even
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import structlog
 from nats.aio.client import Client
@@ -15,17 +14,12 @@ from nats.errors import MaxPayloadError
 from nats.micro.request import Request
 from nats.micro.service import Endpoint, EndpointConfig, Service
 
+from events.errors import KeyscopeError
+from services.bus.measures import Counter
+from services.bus.replies import error_headers, failure
 from services.bus.wire import message, send, take
 
 log = structlog.get_logger(__name__)
-
-
-class Refusal(NamedTuple):
-    """A reply that is made once and sent many times: refusing must cost next to nothing."""
-
-    block: bytes
-    """The headers as they go over the wire."""
-    text: bytes
 
 
 def header_block(headers: Mapping[str, str] | None) -> bytes:
@@ -34,6 +28,18 @@ def header_block(headers: Mapping[str, str] | None) -> bytes:
         return b""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"NATS/1.0\r\n{lines}\r\n".encode()
+
+
+class Refusal:
+    """A reply that is made once and sent many times: refusing must cost next to nothing."""
+
+    __slots__ = ("counter", "tail")
+
+    def __init__(self, error: KeyscopeError, counter: Counter) -> None:
+        """`counter` counts how often it is sent."""
+        self.counter = counter
+        self.tail = message(b"", header_block(error_headers(error)), failure(error)).removeprefix(b"HPUB ")
+        """What stands behind the reply's subject on the wire."""
 
 
 def never() -> None:
@@ -71,6 +77,7 @@ class Calls:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._frames: list[bytes] = []
+        self._refusing: dict[str, Refusal] = {}
         self._something = asyncio.Event()
         self._sender = asyncio.create_task(self._send())
 
@@ -87,7 +94,8 @@ class Calls:
     ) -> None:
         """Add an endpoint whose requests go to `receive`, which must neither raise nor wait.
 
-        As long as `refusal` gives one, each request is answered that at once, without being looked at.
+        When `refusal` gives one, each request is answered that at once, without being looked at, and so are the
+        others of the same turn of the event loop: asking again for each would cost more than refusing it.
         """
 
         async def before_it_is_taken(request: Request) -> None:
@@ -102,10 +110,12 @@ class Calls:
 
         def taken(subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
             endpoint._num_requests += 1  # noqa: SLF001 - for $SRV.STATS
-            if (refused := refusal()) is not None:
-                if reply:
-                    self._frames.append(message(reply, *refused))
-                    self._something.set()
+            refused = self._refusing.get(name) or refusal()
+            if refused is not None:
+                self._refusing[name] = refused
+                refused.counter.add(1)
+                self._frames += (b"HPUB ", reply, refused.tail) if reply else ()
+                self._something.set()
                 return
             receive(Call(self, subject, reply, header, data))
 
@@ -134,6 +144,7 @@ class Calls:
 
     async def _flush(self) -> None:
         frames, self._frames = self._frames, []
+        self._refusing.clear()
         try:
             if frames:
                 await send(self._client, b"".join(frames))

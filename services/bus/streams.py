@@ -104,7 +104,7 @@ async def ensure_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
 
 
 async def reached(act: Callable[[], Awaitable[object]], stopping: asyncio.Event) -> bool:
-    """Whether `act` was done. It is tried for as long as JetStream does not answer, or refuses, until `stopping` is set.
+    """Whether `act` was done: it is tried as long as JetStream does not answer, or refuses, until `stopping` is set.
 
     A cluster that elects a leader does not answer for some seconds, and a server that starts says no.
     """

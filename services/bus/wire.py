@@ -90,20 +90,18 @@ class _Taker(Parser):
         at, length = 0, len(data)
         while (line := data.find(_CRLF, at)) >= 0:
             stop = line + 2
-            kind = data[at : at + 4]
-            if kind in (b"HMSG", b"MSG "):
-                words = data[at:line].split()
+            words = data[at:line].split()
+            if words and words[0] in (b"HMSG", b"MSG"):
                 stop += int(words[-1]) + 2
                 if stop > length:
                     break
                 receive = self.taken.get(words[2])
                 if receive is not None:
                     body = line + 2
-                    if kind == b"HMSG":
+                    has_header = words[0] == b"HMSG"
+                    if has_header:
                         body += int(words[-2])
-                        reply = words[3] if len(words) == 6 else b""
-                    else:
-                        reply = words[3] if len(words) == 5 else b""
+                    reply = words[3] if len(words) == 5 + has_header else b""
                     receive(words[1], reply, data[line + 2 : body], data[body : stop - 2])
                     at = stop
                     continue

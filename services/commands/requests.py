@@ -20,10 +20,10 @@ from nats.micro.service import EndpointStats, Service, ServiceConfig
 from events.commands import COMMANDS
 from events.errors import Unavailable
 from events.subjects import QUEUE_GROUP, Subjects
-from services.bus.calls import Call, Calls, Refusal, header_block
+from services.bus.calls import Call, Calls, Refusal
 from services.bus.leaving import leave
 from services.bus.measures import TURNED_AWAY
-from services.bus.replies import error_headers, failure
+from services.bus.replies import error_headers
 from services.bus.wire import flush
 from services.commands.command import Reply
 from services.commands.desk import Desk
@@ -45,8 +45,7 @@ def _schemas() -> dict[str, str]:
 
 @cache
 def _refusal(retry_after_ms: int) -> Refusal:
-    error = Unavailable("too many commands are waiting: try again", retry_after_ms=retry_after_ms)
-    return Refusal(header_block(error_headers(error)), failure(error))
+    return Refusal(Unavailable("too many commands are waiting: try again", retry_after_ms=retry_after_ms), TURNED_AWAY)
 
 
 class RequestDoor:
@@ -105,10 +104,7 @@ class RequestDoor:
         if self._refusing != bool(retry_after_ms):
             self._refusing = bool(retry_after_ms)
             sys.setswitchinterval(SWITCH_SECONDS if self._refusing else self._switch_seconds)
-        if not retry_after_ms:
-            return None
-        TURNED_AWAY.add(1)
-        return _refusal(retry_after_ms)
+        return _refusal(retry_after_ms) if retry_after_ms else None
 
     def _receive(self, call: Call) -> None:
         name = call.subject[self._skip :]

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from time import perf_counter
 
 from events.errors import Unavailable
-from services.bus.calls import Call, Refusal, header_block
+from services.bus.calls import Call, Refusal
 from services.bus.measures import QUERIES_TURNED_AWAY
-from services.bus.replies import error_headers, failure
 
 MOST_WAITING = 2_000
 """Queries that wait for the loop; a tenth of a second of work, if they are cheap."""
@@ -22,8 +21,9 @@ TURN_SECONDS = 0.002
 """How long queries are answered before the loop looks at what else there is."""
 RETRY_AFTER_MS = 250
 
-_ERROR = Unavailable("Too many queries at once; try again", retry_after_ms=RETRY_AFTER_MS)
-_REFUSAL = Refusal(header_block(error_headers(_ERROR)), failure(_ERROR))
+_REFUSAL = Refusal(
+    Unavailable("Too many queries at once; try again", retry_after_ms=RETRY_AFTER_MS), QUERIES_TURNED_AWAY
+)
 
 
 class Turns:
@@ -52,7 +52,6 @@ class Turns:
         """What a query is answered as long as there is no room."""
         if len(self._waiting) < MOST_WAITING and self._bytes < MOST_BYTES:
             return None
-        QUERIES_TURNED_AWAY.add(1)
         return _REFUSAL
 
     async def drained(self) -> None:

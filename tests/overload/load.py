@@ -1,7 +1,8 @@
 """The load: a process of its own, `python -m tests.overload.load`, a specification on stdin, a result on stdout.
 
 An open loop: requests are sent when they are due, whether or not earlier ones are answered, as the world does it. So a
-latency counts from when a request was due, and a service that falls behind cannot slow its load down.
+latency counts from when a request was due, and a service that falls behind cannot slow its load down. All requests are
+written out before the first is sent (some 350 bytes each): the load shares the machine with what it measures.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import count
+from itertools import count, islice
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +20,7 @@ import uvloop
 
 from benchmarks import procfs
 from benchmarks.data import SMALL, Loaded
-from benchmarks.wire import Request, Wire, connect
+from benchmarks.wire import Request, Wire, connect, encode
 from benchmarks.workloads import WORKLOADS
 
 TICK = 0.002
@@ -81,7 +82,9 @@ class Run:
         self._requests: Iterator[Request] = WORKLOADS[spec.workload].requests(Loaded(SMALL, {}), spec.first)
         self._numbers = count()
         self._wire: Wire
-        self._due: dict[int, float] = {}
+        self._begun = 0.0
+        self._unanswered = bytearray()  # by slot: 1 for a request of the load that was sent and has no answer
+        self._kinds: dict[bytes, str] = {}
         self._probes: dict[int, float] = {}
         self._good: list[tuple[float, float]] = []
         self._bad: list[float] = []
@@ -96,21 +99,22 @@ class Run:
         self._wire = await connect(spec.url, self._on_reply)
         memory = [procfs.memory_of(spec.pids)]
         watching = asyncio.create_task(self._watch(memory))
-        cpu, begun = procfs.cpu_of(spec.pids), perf_counter()
-        offered = await self._offer(begun)
+        frames = self._written_out(round(spec.rate * spec.seconds))
+        cpu, self._begun = procfs.cpu_of(spec.pids), perf_counter()
+        offered = await self._offer(frames)
         ended = perf_counter()
         accepted, refused = len(self._done), len(self._refusals)  # by the end; what waits still is not throughput
-        used = {name: (after - cpu[name]) / (ended - begun) for name, after in procfs.cpu_of(spec.pids).items()}
+        used = {name: (after - cpu[name]) / (ended - self._begun) for name, after in procfs.cpu_of(spec.pids).items()}
         await self._probe()
-        while (self._due or self._probes) and perf_counter() < ended + PATIENCE:
+        while (any(self._unanswered) or self._probes) and perf_counter() < ended + PATIENCE:
             await asyncio.sleep(0.05)
         watching.cancel()
         memory.append(procfs.memory_of(spec.pids))
         return Measured(
-            offered=round(offered / (ended - begun), 1),
-            accepted=round(accepted / (ended - begun), 1),
-            refused=round(refused / (ended - begun), 1),
-            unanswered=len(self._due) + len(self._probes),
+            offered=round(offered / (ended - self._begun), 1),
+            accepted=round(accepted / (ended - self._begun), 1),
+            refused=round(refused / (ended - self._begun), 1),
+            unanswered=sum(self._unanswered) + len(self._probes),
             failed=self._counts["failed"],
             first_failure=self._first_failure,
             without_retry_after=self._counts["without retry_after_ms"],
@@ -127,17 +131,22 @@ class Run:
             retry_after_ms=sorted(self._retry_after)[:: max(1, len(self._retry_after) - 1)],
         )
 
-    async def _offer(self, begun: float) -> int:
+    def _written_out(self, number: int) -> list[bytes]:
+        """The requests as they go over the wire."""
+        slots = islice(self._numbers, number)
+        return [
+            encode(request, self._wire.reply_to(slot)) for slot, request in zip(slots, self._requests, strict=False)
+        ]
+
+    async def _offer(self, frames: list[bytes]) -> int:
         """Send what is due until the time is over: how many that was."""
         spec, sent = self._spec, 0
-        while (now := perf_counter()) < begun + spec.seconds:
-            due = int((now - begun) * spec.rate)
-            for number in range(sent, due):
-                slot = next(self._numbers)
-                self._due[slot] = begun + number / spec.rate
-                self._wire.send(slot, next(self._requests))
-            sent = max(sent, due)
-            self._wire.flush()
+        self._unanswered = bytearray(len(frames))
+        while (now := perf_counter()) < self._begun + spec.seconds:
+            due = min(int((now - self._begun) * spec.rate), len(frames))
+            self._unanswered[sent:due] = b"\x01" * (due - sent)
+            self._wire.write(frames[sent:due])
+            sent = due
             await asyncio.sleep(TICK)
         return sent
 
@@ -166,24 +175,30 @@ class Run:
             prompt = not with_headers and now - sent < PROMPT
             self._good.append((sent, now - sent)) if prompt else self._bad.append(sent)
             return
-        seconds = now - self._due.pop(slot)
+        self._unanswered[slot] = 0
+        seconds = now - self._begun - slot / self._spec.rate
         if not with_headers:
             self._done.append(seconds)
             return
         text = bytes(body)
-        if b'"type":"unavailable"' in text[:40]:
+        kind = self._kinds.get(text)
+        if kind is None:  # there are few: what is refused differs in `retry_after_ms` alone
+            kind = self._kinds[text] = self._kind(text)
+        if kind == "refused":
             self._refusals.append(seconds)
-            self._note(text)
-            return
-        self._counts["failed"] += 1
-        self._first_failure = self._first_failure or text.decode()[:300] or "nobody serves"
-
-    def _note(self, text: bytes) -> None:
-        at = text.find(b'"retry_after_ms":')
-        if at < 0:
-            self._counts["without retry_after_ms"] += 1
         else:
-            self._retry_after.add(int(text[at + 17 :].split(b"}")[0].split(b",")[0]))
+            self._counts[kind] += 1
+
+    def _kind(self, text: bytes) -> str:
+        """What an error's text is, `refused` or what is wrong with it."""
+        error: dict[str, Any] = json.loads(text)["error"] if text else {"type": "nobody serves"}
+        if error["type"] != "unavailable":
+            self._first_failure = self._first_failure or str(error)[:300]
+            return "failed"
+        if "retry_after_ms" not in error:
+            return "without retry_after_ms"
+        self._retry_after.add(error["retry_after_ms"])
+        return "refused"
 
 
 def _percentile(seconds: "array[float]", part: float) -> float:
