@@ -18,8 +18,8 @@ def make_nats(tmp_path: Path) -> Iterator[Callable[..., Nats]]:
     """Starts one more nats-server; the argument is further text for its configuration."""
     with ExitStack() as stack:
 
-        def make(more: str = "") -> Nats:
-            server = Nats(tmp_path / f"nats-{len(made)}", more)
+        def make(more: str = "", *, jetstream: bool = True) -> Nats:
+            server = Nats(tmp_path / f"nats-{len(made)}", more, jetstream=jetstream)
             made.append(server)
             stack.callback(server.stop)
             server.start()

@@ -55,10 +55,11 @@ async def test_each_service_runs_alone_and_drains_when_asked(run: Run, nats_serv
 
 
 @pytest.mark.parametrize("services", [("commands",), ("relay",), ("commands", "relay", "query")])
-async def test_it_waits_for_jetstream(run: Run, tmp_path: Path, services: tuple[str, ...]) -> None:
+async def test_it_waits_for_jetstream(
+    run: Run, make_nats: Callable[..., Nats], tmp_path: Path, services: tuple[str, ...]
+) -> None:
     """A cluster that elects a leader does not answer for some seconds. It can also be stopped meanwhile."""
-    server = Nats(tmp_path / "nats", jetstream=False)
-    server.start()
+    server = make_nats(jetstream=False)
     process = run(*services, f"--nats-url={server.url}")
     wait_for(lambda: "JetStream cannot be reached; trying again" in said(tmp_path, services[0]))
     process.send_signal(signal.SIGTERM)
@@ -72,7 +73,6 @@ async def test_it_waits_for_jetstream(run: Run, tmp_path: Path, services: tuple[
     wait_for(lambda: f"ready: {', '.join(services)}" in said(tmp_path, services[0]))
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == Exit.DONE
-    server.stop()
     assert "Traceback" not in said(tmp_path, services[0])
 
 
