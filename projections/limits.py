@@ -11,7 +11,7 @@ MAX_DEPTH = 8
 """Relations in one path of `fields`, `order` or linked filters."""
 
 MAX_CONDITIONS = 200
-"""Fields and operators in one query's filters, over all levels."""
+"""Fields, operators and words searched for in one query's filters, over all levels."""
 
 MAX_NESTING = 20
 """Levels of `$and`, `$or`, `$not` and linked filters within each other."""
@@ -20,7 +20,10 @@ MAX_LIST = 10_000
 """Values in one list (`$in`, `$nin` or a plain array)."""
 
 MAX_TEXT = 10_000
-"""Characters of one value, search or pattern."""
+"""Characters of one value or regular expression."""
+
+MAX_PATTERN = 256
+"""Characters of one pattern of `$like` or `$ilike`, or word of a search: each is tried at every place of a text."""
 
 MAX_ORDER = 10
 """Terms of one `order`."""

@@ -39,12 +39,23 @@ def read(order: Any, place: str, depth: int = 0) -> Order:
     """The shape of an `order` (an object, or an array of them). Raises InvalidData."""
     if depth > MAX_DEPTH:
         refuse(place, f"at most {MAX_DEPTH} relations")
+    if isinstance(order, list | dict) and len(order) > MAX_ORDER:
+        refuse(place, f"at most {MAX_ORDER} terms")
+    result = _read(order, place, depth)
+    if depth == 0 and _count(result) > MAX_ORDER:
+        refuse(place, f"at most {MAX_ORDER} terms")
+    return result
+
+
+def _count(order: Order) -> int:
+    return sum(1 if isinstance(below, str) else _count(below) for _, below in order)
+
+
+def _read(order: Any, place: str, depth: int) -> Order:
     if isinstance(order, list):
         return tuple([pair for index, item in enumerate(order) for pair in read(item, f"{place}.{index}", depth + 1)])
     if not isinstance(order, dict):
         refuse(place, 'an object is needed, as {"title": "ASC"}')
-    if len(order) > MAX_ORDER:
-        refuse(place, f"at most {MAX_ORDER} terms")
     return tuple([(name, _read_one(value, f"{place}.{name}", depth)) for name, value in order.items()])
 
 

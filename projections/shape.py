@@ -58,12 +58,15 @@ class Values:
 
     def filters(self, filters: dict[str, Any], place: str, depth: int = 0) -> Filters:
         """The shape of a filter object. Raises InvalidData where it is beyond the limits."""
-        self._conditions += len(filters)
-        if self._conditions > MAX_CONDITIONS:
-            refuse(place, f"a query has at most {MAX_CONDITIONS} conditions")
+        self._count(len(filters), place)
         if depth > MAX_NESTING:
             refuse(place, f"at most {MAX_NESTING} levels of filters")
         return tuple([(name, self._node(name, value, place, depth + 1)) for name, value in filters.items()])
+
+    def _count(self, conditions: int, place: str) -> None:
+        self._conditions += conditions
+        if self._conditions > MAX_CONDITIONS:
+            refuse(place, f"a query has at most {MAX_CONDITIONS} conditions")
 
     def _node(self, name: str, value: Any, place: str, depth: int) -> Node:
         if isinstance(value, dict) and (name == NOT or name[:1] != "$"):
@@ -73,7 +76,9 @@ class Values:
                 [self._alternative(item, f"{place}.{name}.{index}", depth) for index, item in enumerate(value)]
             )
         if isinstance(value, str) and name == SEARCH:
-            return tuple([self.slot(word, f"{place}.{name}") for word in value.split()])
+            words = value.split(maxsplit=MAX_CONDITIONS)
+            self._count(len(words), f"{place}.{name}")
+            return tuple([self.slot(word, f"{place}.{name}") for word in words])
         return self.slot(value, f"{place}.{name}")
 
     def _alternative(self, item: Any, place: str, depth: int) -> Filters:

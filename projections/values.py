@@ -8,7 +8,7 @@ from typing import Any
 import re2
 
 from projections.functions import regular_expression
-from projections.limits import MAX_TEXT
+from projections.limits import MAX_PATTERN, MAX_TEXT
 from projections.model import Kind
 from projections.refusals import refuse, shown
 
@@ -96,6 +96,8 @@ def document(value: Any, place: str) -> Bound:
 def pattern(value: Any, place: str) -> Bound:
     """A pattern of LIKE, whose escape character is the backslash."""
     result = str(text(value, place))
+    if len(result) > MAX_PATTERN:
+        refuse(place, f"at most {MAX_PATTERN} characters of a pattern or word")
     if (len(result) - len(result.rstrip("\\"))) % 2:
         refuse(place, "a pattern must not end with its escape character")
     return result

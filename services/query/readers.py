@@ -32,6 +32,9 @@ MOST_SECONDS = 5.0
 SLOW_RUNS = 64
 """How many queries of a shape go to a thread at once after one was slow."""
 
+INLINE_SECONDS = 0.01
+"""How long a query may take on the event loop: a step that compares a pattern with a long text takes a millisecond."""
+
 _GRAIN = 1_000
 
 
@@ -42,7 +45,7 @@ class Readers:
         """No answer is longer than `longest` bytes."""
         self._path, self._longest = path, longest
         self._inline = open_reader(path, longest=longest)
-        self._steps = 0
+        self._steps, self._begun = 0, 0.0
         self._inline.set_progress_handler(self._out_of_budget, _GRAIN)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
         self._queued = 0
@@ -52,7 +55,7 @@ class Readers:
     @property
     def inline(self) -> apsw.Connection:
         """The event loop's own connection, for statements known to be cheap."""
-        self._steps = INLINE_STEPS
+        self._steps, self._begun = INLINE_STEPS, perf_counter()
         return self._inline
 
     def at_once(self, question: Question, plan: Plan) -> bytes | None:
@@ -92,7 +95,7 @@ class Readers:
         if perf_counter() > due:
             raise _too_many()
         connection = self._connection()
-        connection.set_progress_handler(_deadline(STATEMENT_SECONDS), 50 * _GRAIN)
+        connection.set_progress_handler(_deadline(STATEMENT_SECONDS), 5 * _GRAIN)
         begun = perf_counter()
         try:
             answer = graph.answer(connection, question, plan)
@@ -120,7 +123,7 @@ class Readers:
 
     def _out_of_budget(self) -> bool:
         self._steps -= _GRAIN
-        return self._steps < 0
+        return self._steps < 0 or perf_counter() - self._begun > INLINE_SECONDS
 
 
 def _too_many() -> Unavailable:

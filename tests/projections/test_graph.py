@@ -493,3 +493,29 @@ def test_values_are_never_part_of_the_statement(world: World, value: str) -> Non
             assert titles(world, filters) in ([], ["Storefront", "Back office"])
     assert names(world, {"metadata": {value: {"$eq": "x"}}}) == []
     assert len(titles(world, {})) == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ({"pagination": {"order": [{"id": "ASC"}] * 5_000}}, "pagination.order"),
+        ({"pagination": {"order": [{"id": "ASC", "title": "ASC"}] * 6}}, "pagination.order"),
+        ({"filters": {"q": "a " * 5_000}}, "filters.q"),
+        ({"filters": {"title": {"$ilike": "%ä" * 200}}}, "filters.title.$ilike"),
+        ({"filters": {"title": {"$like": "%a" * 200}}}, "filters.title.$like"),
+        ({"filters": {"q": "a" * 300}}, "filters.q"),
+    ],
+)
+def test_what_would_cost_too_much_is_refused(world: World, query: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidData, match="at most") as refused:
+        world.graph("api_key", ["id"], **query)
+    assert refused.value.message.startswith(place)
+
+
+def test_a_pattern_of_many_wildcards_takes_no_longer_than_others(world: World) -> None:
+    """With a matcher that goes back, this would take longer than anybody lives."""
+    world.key("k_long", "ä" * 10_000)
+    assert titles(world, {"title": {"$ilike": "%ä" * 100 + "%ö"}}) == []
+    assert titles(world, {"title": {"$ilike": "%Ä" * 100 + "_\\Ä%"}}) == ["ä" * 10_000]
+    assert titles(world, {"q": "%ä" * 100 + "%ö"}) == []
+    world.delete_key("k_long", permanent=True)
