@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from events.subjects import Subjects
 from services.bus.measures import CHECKS, STORED, WAITING
 from services.bus.streams import ensure_stream, jobs_stream, reached
+from services.bus.tasks import end
 from services.commands.authenticate import Authenticator
 from services.commands.desk import Desk
 from services.commands.jobs import DURABLE, job_broker, start
@@ -55,7 +56,8 @@ async def serve(
         preparer = Preparer(client, subjects, hashing, lambda: writer.position)
         desk = Desk(writer, preparer, Authenticator(opened, hashing))
         door = RequestDoor(client, subjects, desk, version("keyscope"))
-        broker = job_broker(await connect("keyscope-jobs"), subjects, desk, replicas)
+        jobs_client = await connect("keyscope-jobs")
+        broker = job_broker(jobs_client, subjects, desk, replicas)
         WAITING.read = lambda: writer.waiting
         STORED.read = lambda: writer.position
         CHECKS["event store"] = lambda: store_problem(opened)
@@ -65,7 +67,14 @@ async def serve(
         if await reached(lambda: start(broker), stopping):
             keeping = asyncio.create_task(keep_consumer(client, jobs, DURABLE))
             ready()
-            await stopping.wait()
+            try:
+                await writer.until(stopping)
+            except BaseException:
+                stopping.set()  # closing the connections is on purpose
+                await end([keeping])
+                await jobs_client.close()
+                await client.close()
+                raise
             keeping.cancel()
         await broker.stop()
         await desk.drain()

@@ -12,7 +12,7 @@ from services.domain.aggregate import Aggregate, Recorded
 from services.domain.api_key import ApiKey
 from services.domain.sales_channel import SalesChannel
 from services.store.application import Store
-from services.store.commit import Sweep
+from services.store.commit import StaleRead, Sweep
 
 NEWER_RELEASE_MS = 1_000
 """Until a command may have come to a replica of the newer release."""
@@ -30,6 +30,7 @@ class Work:
         self.events: list[Recorded] = []
         self.read: set[str] = set()
         self._absent: set[str] = set()
+        self._touched: dict[str, Aggregate] = {}  # changed and not stored yet, however few the cache keeps
         self.tokens: list[tuple[str, str]] = []
         self.new_sweeps: list[Sweep] = []
         self.moved_sweeps: list[Sweep] = []
@@ -86,22 +87,27 @@ class Work:
         del self.new_sweeps[new:], self.moved_sweeps[moved:], self.done_sweeps[done:]
         for id in dropped:
             self.cache.evict(id)
+            del self._touched[id]
+        for id in dropped:
             earlier = [recorded.event for recorded in self.events if recorded.originator_id == id]
-            aggregate = self.store.load(id)
             if earlier:
-                aggregate = aggregate or _new(id, earlier[0])
-                aggregate.replay(earlier)
-            if aggregate is not None:
-                self.cache.put(aggregate)
+                self._touched[id] = (self._reloaded(id) or _new(id, earlier[0])).replay(earlier)
+
+    def _reloaded(self, id: str) -> Aggregate | None:
+        """What is stored of an aggregate that this batch has read. Raises StaleRead."""
+        try:
+            return self.store.load(id)
+        except UnknownEvent:  # of a newer release, since it was read
+            raise StaleRead({id}) from None
 
     def forget(self) -> None:
         """Drop every aggregate that this batch changed: it was not written."""
-        for recorded in self.events:
-            self.cache.evict(recorded.originator_id)
+        for id in self._touched:
+            self.cache.evict(id)
 
     def _load(self, id: str) -> Aggregate | None:
         self.read.add(id)
-        aggregate = self.cache.get(id)
+        aggregate = self._touched.get(id) or self.cache.get(id)
         if aggregate is None and id not in self._absent:
             aggregate = self._stored(id)
             if aggregate is not None:
@@ -181,6 +187,7 @@ class Work:
     def _record(self, aggregate: Aggregate, event: Event, rendered: str) -> str:
         aggregate.apply(event)
         aggregate.version += 1
+        self._touched[aggregate.id] = aggregate
         self.events.append(Recorded(aggregate.id, aggregate.version, event, self.now, rendered))
         self.changed.append(event.id)  # type: ignore[attr-defined]
         return event_id(aggregate.id, aggregate.version)

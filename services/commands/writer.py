@@ -76,6 +76,7 @@ class Writer:
         self._sweeps = True
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._stopped = asyncio.Event()
+        self._problem: BaseException | None = None
 
     def start(self) -> None:
         """Begin to work."""
@@ -88,6 +89,15 @@ class Writer:
             self._wake.notify()
         await self._stopped.wait()
         self._thread.join()
+
+    async def until(self, stopping: asyncio.Event) -> None:
+        """Return when `stopping` is set. Raises what has ended the thread before: nothing is carried out any more."""
+        waiting = [asyncio.create_task(event.wait()) for event in (stopping, self._stopped)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if self._problem is not None:
+            raise self._problem
 
     @property
     def full(self) -> bool:
@@ -132,9 +142,8 @@ class Writer:
                 self._follow_others()
                 if self._position - self._indexed >= INDEX_EVERY:
                     self._index()
-        except BaseException:
-            log.exception("the writer ended")
-            raise
+        except BaseException as problem:  # noqa: BLE001 - `until` raises it
+            self._problem = problem
         finally:
             self._loop.call_soon_threadsafe(self._stopped.set)
 
@@ -257,7 +266,7 @@ class Writer:
                 if id not in runs:
                     runs[id] = _Run(command, work, instant)
                 order.append((command, runs[id]))
-        except PersistenceError:
+        except BaseException:
             work.forget()
             raise
         if runs:
@@ -344,9 +353,10 @@ class Writer:
             self._commit(work, [])
         except (StaleRead, IntegrityError):
             return
-        except (PersistenceError, Unavailable) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, commands must go on
             work.forget()
-            log.warning("a sweep was not stored; trying again", error=str(error))
+            expected = isinstance(error, PersistenceError | Unavailable)
+            log.warning("a sweep was not stored; trying again", error=str(error), exc_info=None if expected else error)
             with self._wake:
                 self._wake.wait(1)
             return
