@@ -21,6 +21,9 @@ ATTEMPTS = "Keyscope-Attempts"
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 
+LONGEST_TOKEN = 1_500
+"""Bytes of an id in a subject. An event names two at most, and nats-server takes lines of 4,096."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -17,7 +17,6 @@ from faststream.nats import JStream, NatsBroker, NatsMessage
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 
 from events.errors import KeyscopeError, UnexpectedState
@@ -26,6 +25,7 @@ from services.bus.replies import error_headers, failure
 from services.bus.streams import dead_jobs_stream, ensure_stream
 from services.commands.command import Reply
 from services.commands.desk import Desk
+from services.commands.reading import is_printable
 
 DURABLE = "keyscope-commands"
 AT_ONCE = 256
@@ -33,6 +33,8 @@ AT_ONCE = 256
 ACK_WAIT_SECONDS = 30.0
 TRY_AGAIN_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+ROOM = 1_024
+"""Bytes for what JetStream's headers take."""
 MOST_DELIVERIES = 20
 """With the pauses between them, a quarter of an hour."""
 
@@ -64,7 +66,7 @@ def job_broker(client: Client, subjects: Subjects, desk: Desk, replicas: int = 1
         decoder=_undecoded,
         title="jobs",
         description="The same commands as under `cmd`, carried out durably.",
-    )(Jobs(broker, client.jetstream(), subjects, desk, replicas).carry_out)
+    )(Jobs(broker, client, subjects, desk, replicas).carry_out)
     return broker
 
 
@@ -85,9 +87,10 @@ async def _undecoded(message: Any) -> Any:
 class Jobs:
     """Carries out jobs."""
 
-    def __init__(self, broker: NatsBroker, js: JetStreamContext, subjects: Subjects, desk: Desk, replicas: int) -> None:
+    def __init__(self, broker: NatsBroker, client: Client, subjects: Subjects, desk: Desk, replicas: int) -> None:
         self._broker = broker
-        self._js = js
+        self._client = client
+        self._js = client.jetstream()
         self._dead = dead_jobs_stream(subjects, replicas)
         self._subjects = subjects
         self._desk = desk
@@ -96,7 +99,9 @@ class Jobs:
     async def carry_out(self, _: Any, message: NatsMessage) -> None:
         """Hand in a job, and settle it when it is answered."""
         job = message.raw_message
-        command_id = (job.headers or {}).get(COMMAND_ID) or _id_of(job)
+        given = (job.headers or {}).get(COMMAND_ID) or ""
+        # With an id that none can have it is refused, and that under an id that a subject can hold.
+        command_id = given if is_printable(given) else _id_of(job)
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         if job.metadata.num_delivered > MOST_DELIVERIES:  # it never got as far as an answer
             killer = UnexpectedState("the service ended, or fell silent, each time that it was carried out")
@@ -133,12 +138,14 @@ class Jobs:
         assert error is not None
         reason = json.dumps(f"{error.type}: {error.message}")[1:-1][:1_000]  # a header is one line of ASCII
         name = job.subject[self._skip :]
+        headers = {**(job.headers or {}), COMMAND_ID: command_id, REASON: reason, ATTEMPTS: str(deliveries)}
+        # What was just short enough for the broker may not be so with more headers.
+        room = self._client.max_payload - ROOM - sum(len(f"{key}: {value}".encode()) for key, value in headers.items())
+        if len(job.data) > room:
+            headers[REASON] = f"{reason} (the last {len(job.data) - room} bytes of the command are cut off)"
         await ensure_stream(self._js, self._dead)
         await self._js.publish(
-            self._subjects.dead_job(name),
-            job.data,
-            stream=DEAD_JOBS_STREAM,
-            headers={**(job.headers or {}), COMMAND_ID: command_id, REASON: reason, ATTEMPTS: str(deliveries)},
+            self._subjects.dead_job(name), job.data[: max(room, 0)], stream=DEAD_JOBS_STREAM, headers=headers
         )
         log.error("a job was given up", command=name, command_id=command_id, reason=reason, attempts=deliveries)
 

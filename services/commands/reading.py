@@ -92,11 +92,16 @@ def _must_be_json(body: bytes) -> None:
         raise InvalidData(f"body: not JSON: {str(error)[:200]}") from None
 
 
+def is_printable(value: str) -> bool:
+    """Whether a header may read so."""
+    return _HEADER.fullmatch(value) is not None
+
+
 def _header(headers: Mapping[str, str], name: str) -> str | None:
     value = headers.get(name)
     if not value:
         return None
-    if not _HEADER.fullmatch(value):
+    if not is_printable(value):
         raise InvalidData(f"header {name}: expected 1 to 255 printable characters", fields=[name])
     return value
 

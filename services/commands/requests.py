@@ -18,7 +18,7 @@ from nats.micro import add_service
 from nats.micro.service import EndpointStats, Service, ServiceConfig
 
 from events.commands import COMMANDS
-from events.errors import Unavailable
+from events.errors import Unavailable, UnexpectedState
 from events.subjects import QUEUE_GROUP, Subjects
 from services.bus.calls import Call, Calls, Refusal
 from services.bus.leaving import leave
@@ -115,8 +115,10 @@ class RequestDoor:
     def _answer(self, call: Call, reply: Reply) -> None:
         try:
             call.respond(reply.text, error_headers(reply.error) if reply.error else None)
-        except MaxPayloadError:
+        except MaxPayloadError:  # the broker is another one than when the command was carried out
             log.warning("a reply is larger than the server takes", command=call.subject, bytes=len(reply.text))
+            lost = UnexpectedState("it was carried out, and its answer is longer than the broker's max_payload")
+            call.respond(failure(lost), error_headers(lost))
         self._unanswered -= 1
         if not self._unanswered:
             self._all_answered.set()

@@ -51,7 +51,7 @@ async def serve(
         opened.close()
         return
     wake = WakeUp(client, subjects, on_commit)
-    writer = Writer(opened, wake.committed)
+    writer = Writer(opened, wake.committed, lambda: client.max_payload)
     with ThreadPoolExecutor(HASHING_THREADS, "hashing") as hashing:
         preparer = Preparer(client, subjects, hashing, lambda: writer.position)
         desk = Desk(writer, preparer, Authenticator(opened, hashing))

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from events.base import Event, UnknownEvent
 from events.envelope import Context, event_id
-from events.errors import NotFound, Unavailable
+from events.errors import InvalidData, NotFound, Unavailable
+from events.subjects import LONGEST_TOKEN, token
 from services.bus.measures import AGGREGATES
 from services.commands.cache import AggregateCache
 from services.domain.aggregate import Aggregate, Recorded
@@ -165,6 +166,11 @@ class Work:
 
     def create(self, event: Event) -> Aggregate:
         """A new aggregate begins with this event."""
+        if len(token(event.aggregate_id)) > LONGEST_TOKEN:
+            raise InvalidData(
+                f"id: longer than {LONGEST_TOKEN} bytes as it stands in a subject, where it is percent-encoded",
+                fields=["id"],
+            )
         aggregate = _new(event.aggregate_id, event)
         self.read.add(aggregate.id)
         self.cache.put(aggregate)

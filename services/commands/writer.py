@@ -14,12 +14,13 @@ from time import perf_counter
 
 import structlog
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from pydantic_core import to_json
 
 from events.base import UnknownEvent
-from events.errors import Conflict, KeyscopeError, Unavailable, UnexpectedState, error_in
+from events.errors import Conflict, InvalidData, KeyscopeError, Unavailable, UnexpectedState, error_in
 from services.bus import tracing
 from services.bus.measures import BATCHES, COMMANDS, COMMITS, CONTENDED
-from services.bus.replies import failure, success
+from services.bus.replies import assembled, failure
 from services.commands.cache import AggregateCache
 from services.commands.command import Command, Reply, Result
 from services.commands.handlers import HANDLERS
@@ -44,6 +45,8 @@ REDO_LIMIT = 20
 CROWDED_BATCHES = 16
 """Batches that take turns after another replica has written: most likely it is still busy."""
 FOLLOWED_AT_ONCE = 1_000
+ROOM = 4_096
+"""Bytes of a message beside an answer's data: headers, and the names of its members."""
 LOOK_SECONDS = 5.0
 """How often an idle writer looks for the sweeps of a replica that has died."""
 INDEX_EVERY = 10_000
@@ -57,8 +60,10 @@ Answers = list[tuple[Command, Reply]]
 class Writer:
     """Owns the store's writing side. `on_commit` is called on the event loop with each new position."""
 
-    def __init__(self, store: Store, on_commit: Callable[[int], None]) -> None:
+    def __init__(self, store: Store, on_commit: Callable[[int], None], longest: Callable[[], int]) -> None:
+        """No answer is longer than `longest` bytes: a command that had one is refused."""
         self._store = store
+        self._longest = longest
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._cache = AggregateCache()
@@ -244,6 +249,7 @@ class Writer:
             answer: KeyscopeError = Unavailable(
                 "the event store did not confirm the command: try again with the same command id",
                 retry_after_ms=RETRY_AFTER_MS,
+                unconfirmed=True,
             )
         else:
             answer = UnexpectedState("the command failed; nothing was stored")
@@ -253,7 +259,7 @@ class Writer:
         self._follow_others()
         known = self._store.recorder.outcomes([command.context.command_id for command in batch if command.repeatable])
         work = Work(self._store, self._cache)
-        instant = now()
+        instant, longest = now(), self._longest()
         runs: dict[str, _Run] = {}
         order: list[tuple[Command, _Run | None]] = []
         try:
@@ -264,14 +270,17 @@ class Writer:
                     order.append((command, None))
                     continue
                 if id not in runs:
-                    runs[id] = _Run(command, work, instant)
+                    runs[id] = _Run(command, work, instant, longest)
                 order.append((command, runs[id]))
         except BaseException:
             work.forget()
             raise
         if runs:
             self._commit(work, list(runs.values()))
-        return [(command, run.reply if run else _repeated(known[command.context.command_id])) for command, run in order]
+        return [
+            (command, run.reply if run else _repeated(known[command.context.command_id], longest))
+            for command, run in order
+        ]
 
     def _commit(self, work: Work, runs: "Sequence[_Run]") -> Committed:
         commit = Commit(
@@ -353,7 +362,7 @@ class Writer:
             self._commit(work, [])
         except (StaleRead, IntegrityError):
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, commands must go on
+        except Exception as error:  # whatever it is, commands must go on
             work.forget()
             expected = isinstance(error, PersistenceError | Unavailable)
             log.warning("a sweep was not stored; trying again", error=str(error), exc_info=None if expected else error)
@@ -392,15 +401,21 @@ def _measure(answers: Answers, seconds: float) -> None:
 class _Run:
     """One command carried out on a batch's work; its reply is known once positions are."""
 
-    def __init__(self, command: Command, work: Work, instant: str) -> None:
+    def __init__(self, command: Command, work: Work, instant: str, longest: int) -> None:
         self.command = command
         self.reply = Reply(b"")
         self.error: KeyscopeError | None = None
         self.result = Result(None)
+        self.data = self.changed = b""
         work.begin(command.context, instant)
         self.start = work.first_event
         try:
             self.result = HANDLERS[command.spec.name](work, command)
+            self.data, self.changed = to_json(self.result.data), to_json(list(dict.fromkeys(work.changed)))
+            if len(self.data) + len(self.changed) + ROOM > longest:
+                raise InvalidData(
+                    f"the answer would be longer than {longest} bytes, the broker's max_payload; name fewer at once"
+                )
         except KeyscopeError as error:
             work.roll_back()
             self.error = error
@@ -412,7 +427,6 @@ class _Run:
             self.error = UnexpectedState("the command failed; nothing was stored")
             self.error.__cause__ = error
         self.end = len(work.events)
-        self.changed = list(dict.fromkeys(work.changed)) if self.error is None else []
 
     def settle(self, positions: Sequence[int], position: int) -> Outcome | None:
         """Make the reply; the outcome to keep if the command can be repeated."""
@@ -421,10 +435,10 @@ class _Run:
             kept = None if isinstance(self.error, (UnexpectedState, Unavailable)) else self.reply.text
         else:
             reached = positions[self.end - 1] if self.end > self.start else position
-            self.reply = Reply(success(self.result.data, position=reached, changed=self.changed))
+            self.reply = Reply(assembled(self.data, position=reached, changed=self.changed))
             kept = self.reply.text
             if self.result.to_keep is not self.result.data:
-                kept = success(self.result.to_keep, position=reached, changed=self.changed)
+                kept = assembled(to_json(self.result.to_keep), position=reached, changed=self.changed)
         return Outcome(self.command.context.command_id, kept) if kept and self.command.repeatable else None
 
 
@@ -433,6 +447,9 @@ def _settle(runs: Sequence[_Run], positions: Sequence[int], position: int) -> li
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _repeated(text: bytes) -> Reply:
+def _repeated(text: bytes, longest: int) -> Reply:
     """The reply to a command that was carried out before, with its error if it was refused."""
+    if len(text) + ROOM > longest:  # the broker took more then
+        lost = UnexpectedState("it was carried out before, and its answer is longer than the broker's max_payload now")
+        return Reply(failure(lost), lost, repeated=True)
     return Reply(text, error_in(text), repeated=True)

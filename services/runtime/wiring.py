@@ -23,6 +23,9 @@ from services.runtime.failures import Exit, Failure
 from services.runtime.locks import hold
 from services.runtime.settings import Settings, without_password
 
+LEAST_PAYLOAD = 256 * 1024
+"""Bytes that the broker must take: those of an event whose texts are as long as they may be, and some more."""
+
 log = structlog.get_logger("nats")
 
 
@@ -79,6 +82,13 @@ class Context:
             reconnected_cb=on_reconnect,
             closed_cb=on_close,
         )
+        if client.max_payload < LEAST_PAYLOAD:
+            await client.close()
+            raise Failure(
+                Exit.CONFIG,
+                f"the NATS at {without_password(','.join(settings.nats_servers))} takes messages of "
+                f"{client.max_payload} bytes; an event may have {LEAST_PAYLOAD}: raise its max_payload",
+            )
         connected = True
         CHECKS[f"broker ({name})"] = lambda: None if client.is_connected else "not connected"
         return client

@@ -161,7 +161,7 @@ class PostgresStore(PostgresApplicationRecorder):
     @contextmanager
     def alone(self, position: int, limit: int) -> Iterator[list[tuple[int, StoredEvent]]]:
         """Holds the lock in a transaction that everything in this thread is part of; the first batch commits it."""
-        with self.datastore.pool.pinned(), self.datastore.get_connection() as connection:
+        with self.datastore.get_connection() as connection, self.datastore.pool.pinned(connection):
             try:
                 with connection.pipeline():
                     self._run(connection, "begin")

@@ -89,14 +89,13 @@ class Connections:
             self._room.release()
 
     @contextmanager
-    def pinned(self) -> Iterator[None]:
-        """Inside, this thread has one connection and no other."""
-        with self.connection() as connection:
-            self._mine.connection = connection
-            try:
-                yield
-            finally:
-                self._mine.connection = None
+    def pinned(self, connection: Connection[DictRow]) -> Iterator[None]:
+        """Inside, this thread has this connection and no other."""
+        self._mine.connection = connection
+        try:
+            yield
+        finally:
+            self._mine.connection = None
 
     def close(self) -> None:
         """Close what is idle."""

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import nats
+import psycopg
 import pytest
 from eventsourcing.persistence import OperationalError
 from nats.aio.client import Client
 
 from services.commands import sweeps, writer
+from services.store.application import open_store
 from services.store.postgres import PostgresStore
 from services.store.sqlite import SQLiteStore
 from tests.commands.conftest import Requests, all_events
 from tests.support.nats import Nats
+from tests.support.postgres import Postgres
 from tests.support.service import Service
 
 KEY = {"id": "apk_1", "title": "K", "type": "publishable", "created_by": "ann"}
@@ -244,3 +247,16 @@ async def test_an_event_of_a_newer_release_spoils_its_own_aggregate_alone(nats_s
     assert "data" in await change("apk_1")  # its refusal was not kept as its outcome
     await client.close()
     await running.stop()
+
+
+def test_a_turn_at_a_store_that_is_gone(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails as everything else does, so that senders are told to try again."""
+    store = open_store(postgres.store())
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise psycopg.OperationalError("the server is down")
+
+    monkeypatch.setattr(psycopg.Connection, "connect", refused)
+    store.close()  # its connections; the next use makes one
+    with pytest.raises(OperationalError), store.recorder.alone(0, 10):
+        pass
