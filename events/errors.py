@@ -85,7 +85,7 @@ class UnexpectedState(KeyscopeError):
 
 
 class Unavailable(KeyscopeError):
-    """Not now: nothing was done, try again."""
+    """Not now: nothing was done, try again. `unconfirmed`: it may have been done, the same command id tells."""
 
     type = "unavailable"
     code = 503

@@ -79,7 +79,7 @@ class Bus:
         """The reply to one request, within `timeout` seconds for all attempts.
 
         Raises Timeout when an attempt was sent and may have been carried out, Unavailable when none was, and what the
-        service answers.
+        service answers. An `unavailable` that is `unconfirmed` is an attempt that may have been carried out.
         """
         now = asyncio.get_running_loop().time
         allowed = self.timeout if timeout is None else timeout
@@ -97,6 +97,7 @@ class Bus:
                 if self.nc.is_closed:
                     raise
                 refused = error
+                unsure = unsure or bool(error.details.get("unconfirmed"))
                 backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
                 pause = max(backoff, error.details.get("retry_after_ms", 0) / 1000)
             if now() + pause >= deadline:

@@ -9,7 +9,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 
-from services.bus.streams import ensure_stream
+from services.bus.streams import StreamMismatch, ensure_stream
 
 LOOK_AGAIN_SECONDS = 1.0
 
@@ -41,5 +41,5 @@ async def _again(js: JetStreamContext, stream: StreamConfig, consumer: ConsumerC
     try:
         await ensure_stream(js, stream)
         await js.add_consumer(stream.name, consumer)
-    except (NatsError, TimeoutError) as error:
+    except (NatsError, TimeoutError, StreamMismatch) as error:
         log.warning("it cannot be made yet; trying again", error=str(error) or type(error).__name__)

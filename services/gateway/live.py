@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 def routes(ks: Keyscope, sign_in: SignIn, stopping: asyncio.Event) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["Events"], default_response_class=Response)
-    open_streams: set[EventStream] = set()
+    places = Places()
     extra = described("Events as they happen", parameters=Listen)
     extra["responses"] = {200: {"description": "A stream", "content": {"text/event-stream": {}}}, **extra["responses"]}
     extra["openapi_extra"]["parameters"].append(_LAST_EVENT_ID)
@@ -41,11 +41,14 @@ def routes(ks: Keyscope, sign_in: SignIn, stopping: asyncio.Event) -> APIRouter:
     @router.get("/events", **extra)
     async def listen(request: Request) -> Response:
         asked = query(request, Listen)
-        if len(open_streams) >= MAX_STREAMS:
-            raise Unavailable(f"{MAX_STREAMS} streams of events are open already: try again later")
         subscription = _subscription(ks, asked, request.headers.get("last-event-id"))
-        await subscription.__aenter__()
-        return EventStream(subscription, sign_in, stopping, open_streams)
+        places.take()
+        try:
+            await subscription.__aenter__()
+        except BaseException:
+            places.give_back()
+            raise
+        return EventStream(subscription, sign_in, stopping, places)
 
     return router
 
@@ -89,21 +92,35 @@ def _since(text: str, name: str) -> Any:
     return when
 
 
+class Places:
+    """Room for so many streams, taken before anything is waited for."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def take(self) -> None:
+        """Raises Unavailable when there is none."""
+        if self._taken >= MAX_STREAMS:
+            raise Unavailable(f"{MAX_STREAMS} streams of events are open already: try again later")
+        self._taken += 1
+
+    def give_back(self) -> None:
+        """Whoever took one has left."""
+        self._taken -= 1
+
+
 class EventStream(Response):
     """Sends events until the client leaves, may no longer listen, or the gateway stops."""
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self, events: Subscription, sign_in: SignIn, stopping: asyncio.Event, open_streams: "set[EventStream]"
-    ) -> None:
+    def __init__(self, events: Subscription, sign_in: SignIn, stopping: asyncio.Event, places: Places) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._events = events
         self._sign_in = sign_in
         self._stopping = stopping
-        self._open = open_streams
-        self._open.add(self)
+        self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ends = [asyncio.create_task(_left(receive)), asyncio.create_task(self._stopping.wait())]
@@ -115,7 +132,7 @@ class EventStream(Response):
         except (KeyscopeError, OSError) as error:
             log.debug("a stream of events ended", reason=str(error))
         finally:
-            self._open.discard(self)
+            self._places.give_back()
             for end in ends:
                 end.cancel()
             await self._events.aclose()

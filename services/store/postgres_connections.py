@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import Connection
@@ -52,7 +52,7 @@ class Place:
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         schema = query.pop("schema", "public")
         try:
-            arguments = conninfo_to_dict(urlunsplit(parts._replace(query=urlencode(query))))
+            arguments = conninfo_to_dict(urlunsplit(parts._replace(query=urlencode(query, quote_via=quote))))
         except psycopg.ProgrammingError as error:
             raise ValueError(f"not a PostgreSQL URL: {str(error).strip()}") from None
         return cls({**_DEFAULTS, **arguments}, schema)

@@ -60,6 +60,13 @@ class _Transaction(SQLiteTransaction):
             raise OperationalError(error) from error
         return cursor
 
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        try:
+            super().__exit__(kind, error, trace)
+        except BaseException:
+            self.connection.rollback()  # a commit that failed may have left the transaction open
+            raise
+
 
 class _Connection(SQLiteConnection):
     @contextmanager

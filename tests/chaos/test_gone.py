@@ -1,9 +1,10 @@
 """What somebody deletes on the broker while the services work comes back by itself."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
-from nats.js.errors import NotFoundError
+from nats.js.errors import BadRequestError, NotFoundError
 
 import keyscope
 from tests.support.service import Service
@@ -38,6 +39,21 @@ async def test_the_job_stream_and_its_consumer(service: Service, ks: keyscope.Ke
         await js.delete_stream(JOBS)
     else:
         await js.delete_consumer(JOBS, "keyscope-commands")
+    async with asyncio.timeout(10):
+        while await messages(ks, JOBS) < 0:
+            await asyncio.sleep(0.05)
+    job = await ks.jobs.submit("sales_channel.create", {"name": "Web"})
+    assert (await job.outcome(10))["data"]["name"] == "Web"
+
+
+async def test_a_job_stream_that_was_another_one_for_a_while(service: Service, ks: keyscope.Keyscope) -> None:
+    js = ks.nats.jetstream()
+    await asyncio.sleep(0.2)  # the service has seen its consumer
+    await js.delete_stream(JOBS)
+    with suppress(BadRequestError):  # the service was faster
+        await js.add_stream(name=JOBS, subjects=["somebody.elses"])
+    await asyncio.sleep(2.5)  # it looks every second
+    await js.delete_stream(JOBS)
     async with asyncio.timeout(10):
         while await messages(ks, JOBS) < 0:
             await asyncio.sleep(0.05)

@@ -7,11 +7,13 @@ from typing import Any
 
 import nats.errors
 import pytest
+from eventsourcing.persistence import OperationalError
 
 import keyscope
 from keyscope import workflows
 from keyscope.links import COLUMNS, ENTITY
 from keyscope.types import LinkDefinition
+from services.store.sqlite import SQLiteStore
 from tests.support.service import Service
 
 
@@ -300,3 +302,38 @@ async def test_medusas_workflows(shop: Shop) -> None:
     assert changed["name"] == "Z2"
     await workflows.delete_sales_channels_workflow(ks, ids=[channel["id"]])
     assert await ks.sales_channels.list({"id": channel["id"]}) == []
+
+
+async def test_a_step_that_the_store_did_not_confirm_is_undone_if_it_was_carried_out(
+    shop: Shop, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the connection to the event store breaks at a commit: `unavailable`, and nobody knows."""
+    before = await shop.state()
+    insert, outcomes = SQLiteStore.insert_batch, SQLiteStore.outcomes
+    losing = True
+    stored: list[Any] = []
+
+    def unconfirmed(*arguments: Any) -> Any:
+        stored.append(insert(*arguments))
+        if losing:
+            raise OperationalError("the connection was lost")
+        return stored[-1]
+
+    def unreachable(*arguments: Any) -> Any:
+        if losing and stored:
+            raise OperationalError("the server is away")
+        return outcomes(*arguments)
+
+    monkeypatch.setattr(SQLiteStore, "insert_batch", unconfirmed)
+    monkeypatch.setattr(SQLiteStore, "outcomes", unreachable)
+    async with await keyscope.connect(service.settings.nats_url, actor="tester", timeout=1) as ks:
+        with pytest.raises(keyscope.Timeout):  # noqa: PT012
+            async with ks.workflow() as flow:
+                try:
+                    await flow.create_remote_link_step([shop.pair(shop.k1, shop.sc1)])
+                finally:
+                    losing = False
+        shop.ks.connection.saw(ks.position)
+    assert await shop.state() == before
+    events = [event async for event in shop.ks.events.links(since="beginning", follow=False)]
+    assert [event.name for event in events] == ["link.created", "link.dismissed"]

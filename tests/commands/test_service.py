@@ -10,6 +10,7 @@ import nats
 import psycopg
 import pytest
 from eventsourcing.persistence import OperationalError
+from eventsourcing.sqlite import SQLiteConnection
 from nats.aio.client import Client
 
 from services.commands import sweeps, writer
@@ -260,3 +261,35 @@ def test_a_turn_at_a_store_that_is_gone(postgres: Postgres, monkeypatch: pytest.
     store.close()  # its connections; the next use makes one
     with pytest.raises(OperationalError), store.recorder.alone(0, 10):
         pass
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_a_commit_that_fails_leaves_no_transaction_behind(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Any) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SQLiteConnection, "commit", fails)
+        for number in range(8):  # more than there are connections
+            reply = await requests.send("sales_channel.create", {"name": f"lost {number}"})
+            assert reply["error"]["type"] == "unavailable"
+    for number in range(8):
+        assert "data" in await requests.send("sales_channel.create", {"name": f"kept {number}"})
+
+
+async def test_options_of_the_server_in_the_url(
+    nats_server: Nats, tmp_path: Path, postgres: Postgres, client: Client
+) -> None:
+    """A blank in them reaches the server as one. These give replicas snapshots from before their turn came."""
+    url = f"{postgres.store()}&options=-c%20default_transaction_isolation%3Drepeatable%5C%20read"
+    replicas = [Service(nats_server.url, tmp_path / "data", event_store=url) for _ in range(2)]
+    for replica in replicas:
+        await replica.start("commands")
+    requests = Requests(client)
+    for _ in range(5):
+        replies = await asyncio.gather(*(requests.send("sales_channel.create", {"name": "W"}) for _ in range(40)))
+        assert [reply["error"] for reply in replies if "error" in reply] == []
+    for replica in replicas:
+        await replica.stop()

@@ -132,6 +132,14 @@ async def test_there_are_not_more_streams_than_fit(admin: httpx.AsyncClient, mon
     assert status == 200
 
 
+async def test_nor_when_all_come_at_once(admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.gateway.live.MAX_STREAMS", 2)
+    async with AsyncExitStack() as stack:
+        opening = [stack.enter_async_context(admin.stream("GET", "/events")) for _ in range(10)]
+        statuses = sorted(response.status_code for response in await asyncio.gather(*opening))
+    assert statuses == [200] * 2 + [503] * 8
+
+
 async def _status(http: httpx.AsyncClient) -> int:
     async with http.stream("GET", "/events") as response:
         return response.status_code
