@@ -2,11 +2,10 @@
 
 import asyncio
 import random
-import resource
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from nats.errors import Error as NatsError
 from projections.database import versioned
 from tests.chaos.proxy import Proxy
 from tests.production.replica import Replica
+from tests.support.disks import Disk
 from tests.support.nats import Nats
 from tests.support.postgres import Postgres
 
@@ -24,18 +24,28 @@ EVENTS, JOBS = "KEYSCOPE_EVENTS", "KEYSCOPE_JOBS"
 SERVICES = ("commands", "relay", "query")
 
 
+def folders(folder: Path) -> dict[str, Path]:
+    """Where the processes of a machine in `folder` keep their files: each may be a file system of its own."""
+    return {"commands": folder / "events", "query": folder / "data", "nats-server": folder / "nats" / "jetstream"}
+
+
 class Machine:
     """Everything that can break: three service processes, nats-server, and the network between them."""
 
-    def __init__(self, folder: Path, seed: str, postgres: Postgres | None = None) -> None:
-        """With `postgres` the event store is there, else in an SQLite file."""
+    def __init__(
+        self, folder: Path, seed: str, postgres: Postgres | None = None, disks: Mapping[Path, Disk] | None = None
+    ) -> None:
+        """With `postgres` the event store is there, else in an SQLite file. `disks`: what has one of its own."""
         self.folder = folder
+        self.disks = disks or {}
         self.postgres = postgres
         self.chance = random.Random(seed)
         self.nats = Nats(folder / "nats")
         self.proxy = Proxy(self.nats.port)
-        self.data = folder / "data"
-        self.store = postgres.store() if postgres else f"sqlite:///{self.data / 'events.db'}"
+        self.folders = folders(folder) | ({"postgresql": postgres.data.parent} if postgres else {})
+        """Where each process keeps its files."""
+        self.data, self.jetstream = self.folders["query"], self.folders["nats-server"]
+        self.store = postgres.store() if postgres else f"sqlite:///{self.folders['commands'] / 'events.db'}"
         settings = {
             "NATS_URL": self.proxy.url, "DATA_DIR": str(self.data), "LOG_LEVEL": "info", "DRAIN_SECONDS": "5",
             "EVENT_STORE": self.store,
@@ -70,13 +80,22 @@ class Machine:
         self.nats.kill()
 
     def _start_servers(self) -> None:
+        if self.nats.running and self.nats.stuck:
+            self.nats.kill()
         if not self.nats.running:
             self.nats.start()
         if self.postgres is not None and not self.postgres.running:
             self.postgres.start()
 
+    def process(self, name: str) -> tuple[int | None, Path]:
+        """The id of a service or of nats-server, if it runs, and its log."""
+        if name == "nats-server":
+            return self.nats.pid if self.nats.running else None, self.nats.folder / "nats-server.log"
+        service = self.services[name]
+        return service.process.pid if service.running else None, service.folder / "log"
+
     def _blocks(self) -> list[Path]:
-        return sorted(path for path in (self.nats.folder / "jetstream").rglob("*.blk") if path.stat().st_size)
+        return sorted(path for path in self.jetstream.rglob("*.blk") if path.stat().st_size)
 
     async def some_time(self, most: float = 1.0) -> None:
         """Let it be broken for a while."""
@@ -138,7 +157,7 @@ async def _swallow(machine: Machine) -> None:
 
 async def _wipe(machine: Machine) -> None:
     machine.nats.kill()
-    shutil.rmtree(machine.nats.folder / "jetstream", ignore_errors=True)
+    shutil.rmtree(machine.jetstream, ignore_errors=True)  # a file system itself stays
     machine.nats.start()
 
 
@@ -224,24 +243,6 @@ async def _delete_read_model(machine: Machine) -> None:
         file.unlink()
 
 
-def _full_disk(name: str) -> Fault:
-    """No file of the process can be written beyond some place in the databases' logs: it fails with EFBIG."""
-
-    async def fill(machine: Machine) -> None:
-        service = machine.services[name]
-        if not service.running:
-            return
-        most = max((file.stat().st_size for file in machine.data.glob("*-wal")), default=0)
-        limit = (service.folder / "log").stat().st_size + machine.chance.randint(4_096, max(4_096, most // 20))
-        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        await machine.some_time(1.5)
-        if service.running:
-            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-            resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, unlimited)
-
-    return fill
-
-
 FAULTS: dict[str, Fault] = {
     "kill commands": _kill("commands"),
     "kill relay": _kill("relay"),
@@ -262,14 +263,12 @@ FAULTS: dict[str, Fault] = {
     "purge the event stream": _on_stream("purge_stream", EVENTS),
     "delete the job stream": _on_stream("delete_stream", JOBS),
     "delete the read model": _delete_read_model,
-    "full disk for commands": _full_disk("commands"),
-    "full disk for query": _full_disk("query"),
     "rebuild the read model": _rebuild,
 }
+"""Those of every machine; the full disks are in tests.chaos.full."""
 ON_POSTGRESQL: dict[str, Fault] = {
-    **{name: fault for name, fault in FAULTS.items() if name != "full disk for commands"},
     "kill PostgreSQL": _kill_postgresql,
     "restart PostgreSQL": _restart_postgresql,
     "end PostgreSQL's sessions": _end_sessions,
 }
-"""The disk of commands is PostgreSQL's then."""
+"""Those of its server, besides."""

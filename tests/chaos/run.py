@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from services.runtime.failures import Failure
 from services.runtime.settings import Settings
 from services.runtime.verify import verify
 from services.store.application import open_store
-from tests.chaos.faults import FAULTS, ON_POSTGRESQL, Machine
+from tests.chaos.faults import FAULTS, ON_POSTGRESQL, Machine, folders
+from tests.chaos.full import full_disks
 from tests.chaos.history import History
 from tests.chaos.tree import DEATHS, Tree
 from tests.chaos.workload import Client, Subscriber
+from tests.support.disks import Disk, kind, small_disks
 from tests.support.postgres import Postgres
 
 CLIENTS = 4
@@ -65,21 +67,25 @@ async def run(
     faults: Sequence[str] = (),
     say: Callable[[str], None] = print,
     postgres: Postgres | None = None,
+    disk: Mapping[Path, Disk] | None = None,
     up: bool = False,
 ) -> Report:
     """Play `rounds` rounds. Faults (all, unless some are named) and commands follow from the seed; how they interleave
-    is the machine's. With `postgres`, which must run, the event store is there. With `up` it is `keyscope up` that
-    dies; else each service, nats-server and the network fail for themselves.
+    is the machine's. With `postgres`, which must run, the event store is there, on its own `disk` if it has one. With
+    `up` it is `keyscope up` that dies; else each service, nats-server and the network fail for themselves.
     """
-    with tempfile.TemporaryDirectory(prefix="keyscope-chaos-") as folder:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyscope-chaos-")))
         subject: Subject
         table: Mapping[str, Callable[[], Awaitable[None]]]
         if up:
-            subject = tree = Tree(Path(folder), seed)
+            subject = tree = Tree(folder, seed)
             table = {name: partial(death, tree) for name, death in DEATHS.items()}
         else:
-            subject = machine = Machine(Path(folder), seed, postgres)
-            possible = ON_POSTGRESQL if postgres else FAULTS
+            disks = {**stack.enter_context(small_disks(*folders(folder).values())), **(disk or {})}
+            say(f"full disks: {f'small file systems ({kind()})' if disks else 'limits on the size of files'}")
+            subject = machine = Machine(folder, seed, postgres, disks)
+            possible = {**(ON_POSTGRESQL if postgres else FAULTS), **full_disks(machine)}
             table = {name: partial(fault, machine) for name, fault in possible.items()}
         try:
             return await _Run(subject, seed, {name: table[name] for name in faults or table}, say).play(rounds)

@@ -73,6 +73,12 @@ class Nats:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def stuck(self) -> bool:
+        """Whether a stream of it has failed to write, and takes nothing any more until it is started again."""
+        log = (self.folder / "nats-server.log").read_text(errors="replace")
+        return "Critical write error" in log[log.rfind("Starting nats-server") :]
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self._process is not None

@@ -29,14 +29,19 @@ def _binary(name: str) -> str:
 class Postgres:
     """A PostgreSQL server on loopback. It keeps port and folder over restarts."""
 
-    def __init__(self, *, fsync: bool = False) -> None:
-        """Make the database cluster. Without `fsync` a commit is as fast as it can be, and good for nothing else."""
+    def __init__(self, *, fsync: bool = False, folder: Path | None = None) -> None:
+        """Make the database cluster, in `folder` if one is given: it may be a small file system.
+
+        Without `fsync` a commit is as fast as it can be, and good for nothing else.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="keyscope-postgres-")
-        if _OTHER:
-            os.chown(self._folder.name, *_ids())
-        self.data = Path(self._folder.name) / "data"
+        place = folder or Path(self._folder.name)
+        for each in (self._folder.name, place) if _OTHER else ():
+            os.chown(each, *_ids())
+        self.data = place / "data"
         self.port = free_port()
         self._fsync = fsync
+        self._max_wal_size = "96MB" if folder else "1GB"
         self._schemas = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         command = [_binary("initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "utf8", "--no-sync"]
@@ -55,7 +60,7 @@ class Postgres:
         """Start it, and wait until it takes connections."""
         settings = {
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "max_connections": 200,
-            "fsync": "on" if self._fsync else "off", "shared_buffers": "128MB",
+            "fsync": "on" if self._fsync else "off", "shared_buffers": "128MB", "max_wal_size": self._max_wal_size,
         }  # fmt: skip
         command = [
             _binary("postgres"),
@@ -82,7 +87,7 @@ class Postgres:
     @property
     def running(self) -> bool:
         """Whether it runs."""
-        return self._process is not None
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
         """Stop it cleanly; whoever is connected is cut off."""
