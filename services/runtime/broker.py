@@ -4,8 +4,10 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, files
@@ -21,6 +23,13 @@ PID_FILE = "nats-server.pid"
 
 _LINE = re.compile(r"\[\d+\] \[(?P<level>[A-Z]{3})\] ?(?P<text>.*)")
 _LISTENING = re.compile(r"Listening for client connections on .*:(\d+)$")
+_STUCK = re.compile("critical write error|failed to store a msg", re.IGNORECASE)
+"""From then on the stream takes nothing until nats-server is started again (2.15), be there room again or not. It says
+so whenever somebody publishes."""
+ROOM = 16 * 1024 * 1024
+"""Bytes free with which a start is worth it; without, it would go on as before."""
+LEAST_SECONDS = 5.0
+"""Between two starts for that: a disk may have room that is not for us."""
 _LEVELS = {"INF": "debug", "WRN": "warning", "ERR": "error", "FTL": "error"}
 
 log = structlog.get_logger("nats-server")
@@ -45,6 +54,9 @@ def configuration(*, name: str, host: str, port: int, folder: Path) -> str:
     `sync_interval: 1s`: what JetStream has acknowledged survives the death of any process at once, and a power cut
     after a second. `always` would hold the events back to 3,700/s, and they need it least: the event store has them.
     The promise that outlasts a power cut is a command's outcome, which is in the event store.
+
+    `max_file_store` is the disk's to say. Without it the limit is three quarters of what is free at the start: none at
+    all for a server that starts on a full disk, however much is free later.
     """
     return f"""# Written anew at every start.
 server_name: {json.dumps(name)}
@@ -54,6 +66,7 @@ max_payload: 8MB
 jetstream {{
   store_dir: {json.dumps(str(folder))}
   max_memory_store: 256MB
+  max_file_store: 1PB
   sync_interval: 1s
 }}
 """
@@ -79,6 +92,8 @@ class NatsServer:
         self._server_name = f"keyscope-{secrets.token_hex(4)}"
         self._listening = 0
         self._last_words = ""
+        self._pid = 0
+        self._started = 0.0
 
     def spawn(self) -> tuple[int, int]:
         """Write the configuration and start the server."""
@@ -99,9 +114,9 @@ class NatsServer:
             command = [self._executable, "--config", str(file), "--logtime=false"]
             execute(command, environment=os.environ, output=there, inherit=self._keep_open)
 
-        pid = fork(child)
+        self._pid, self._started = fork(child), time.monotonic()
         os.close(there)
-        return pid, here
+        return self._pid, here
 
     def hear(self, line: str) -> bool:
         """Log what it logs; ready when it says so and greets with our name."""
@@ -110,6 +125,8 @@ class NatsServer:
         getattr(log, _LEVELS.get(level, "debug"))(text.strip())
         if level in ("ERR", "FTL") or not match:
             self._last_words = text
+        if level == "ERR" and _STUCK.search(text):
+            self._start_again()
         if listening := _LISTENING.search(text):
             self._listening = int(listening[1])
         return text == "Server is ready" and self._greets()
@@ -124,6 +141,13 @@ class NatsServer:
             )
         if not self._listening:
             raise Failure(Exit.CRASHED, f"nats-server cannot start: {self._last_words or f'exit code {code}'}")
+
+    def _start_again(self) -> None:
+        """Have it stop, if there is room for what it could not write: then it is started again, as after a crash."""
+        has_room = shutil.disk_usage(self._data).free >= ROOM
+        if has_room and time.monotonic() - self._started >= LEAST_SECONDS:
+            log.warning("JetStream takes nothing any more, and its disk has room: starting nats-server again")
+            os.kill(self._pid, signal.SIGTERM)
 
     def _greets(self) -> bool:
         """Whether whoever listens there is this very server."""

@@ -48,7 +48,9 @@ def _ext4(path: Path, images: Path) -> None:
     image = images / f"{len(list(images.iterdir()))}.img"
     with image.open("wb") as file:
         file.truncate(MEGABYTES << 20)
-    _run("mkfs.ext4", "-q", "-m", "0", str(image))
+    # Blocks as large as a page, which larger file systems have by themselves. With smaller ones a write to memory that
+    # is mapped to a file (SQLite's -shm) may need a block that is not there: SIGBUS.
+    _run("mkfs.ext4", "-q", "-m", "0", "-b", "4096", str(image))
     _run("mount", "-o", "loop", str(image), str(path))
 
 
