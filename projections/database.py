@@ -5,6 +5,8 @@ channels each in two thirds of the time, and it has the progress handler and the
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -53,6 +55,32 @@ def remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All or nothing.
+
+    On a full disk SQLite may roll back by itself. apsw's `with connection` would then raise that there is nothing to
+    roll back, as an error of ours, instead of what happened.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def is_folded(path: Path) -> bool:
+    """Whether all of a read model that nobody uses is in the file itself.
+
+    Closing it folds its write-ahead log into it, and says nothing when the disk has no room for that.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    return not log.exists() or log.stat().st_size == 0
+
+
 def open_writer(path: Path) -> apsw.Connection:
     """The connection that writes, on a read model that is created if there is none. Raises DamagedReadModel."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,11 +89,14 @@ def open_writer(path: Path) -> apsw.Connection:
     try:
         for pragma in WRITING:
             connection.pragma(*pragma)
-        with connection:
+        with transaction(connection):
             if connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
                 connection.execute(ddl())
             if connection.execute("SELECT version FROM tracking").get != VERSION:
                 raise DamagedReadModel(f"{path} is a read model of another version")
+    except (apsw.FullError, apsw.IOError):
+        connection.close()
+        raise
     except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError) as error:
         connection.close()
         raise DamagedReadModel(f"{path} is damaged or is not a read model; delete it and it is built anew") from error

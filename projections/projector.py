@@ -4,6 +4,7 @@ So a crash at any instruction repeats nothing and skips nothing, and an event th
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from events.base import UnknownEvent
 from events.catalog import EVENTS, event_class
 from events.envelope import SCHEMA_PREFIX
 from projections import jsonb
-from projections.database import open_writer
+from projections.database import open_writer, transaction
 from projections.model import ENTITIES
 
 Data = dict[str, Any]
@@ -189,7 +190,7 @@ class Projector:
         if not new:
             return applied
         position, stream_seq = position_of(new[-1].text), new[-1].stream_seq
-        with self._connection:
+        with transaction(self._connection):
             for sql, rows in _grouped(new, applied):
                 self._connection.executemany(sql, rows)
             self._connection.execute("UPDATE tracking SET position = ?, stream_seq = ?", (position, stream_seq))
@@ -206,16 +207,15 @@ class Projector:
 
     def checkpoint_beside(self) -> None:
         """The same, from another thread while events are applied. What is applied meanwhile is left in the log."""
-        connection = apsw.Connection(self._connection.filename)
-        connection.wal_checkpoint()
-        connection.close()
+        with closing(apsw.Connection(self._connection.filename)) as connection:
+            connection.wal_checkpoint()
 
     def begin(self, epoch: str) -> int:
         """The stream is of this epoch. A read model of another one is emptied, to be built from the first event.
 
         Returns the position then. One that does not know its epoch yet takes this one.
         """
-        with self._connection:
+        with transaction(self._connection):
             if self.epoch is not None:
                 for table in ENTITIES:
                     self._connection.execute(f"DELETE FROM {table}")

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import perf_counter
 
+import apsw
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -80,6 +81,8 @@ class Follower:
         self.caught_up = asyncio.Event()
         self._session: _Session | None = None
         self.state = "starting"
+        self.no_room = False
+        """The disk was full, or failed, since this began."""
 
     @property
     def behind(self) -> int:
@@ -98,6 +101,9 @@ class Follower:
             except MissingEvents as missing:
                 self.state = "stuck: the stream is not whole"
                 log.error("the stream is not whole", because=str(missing))  # noqa: TRY400 - it is no bug of ours
+            except (apsw.FullError, apsw.IOError) as error:
+                self.state, self.no_room = f"stuck: the read model cannot be written ({error})", True
+                log.error("the read model cannot be written; trying again", because=str(error))  # noqa: TRY400 - as above
             except (_SessionOver, NatsError, TimeoutError, OSError) as over:
                 self.state = "connecting"
                 log.warning("following again", because=str(over) or type(over).__name__)

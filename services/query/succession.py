@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
 import structlog
 from nats.aio.client import Client
 
@@ -49,6 +50,8 @@ class Succession:
                 continue
             try:
                 await self._succeed(found[0])
+            except (apsw.FullError, apsw.IOError) as error:
+                log.error("the rebuilt read model cannot be opened; trying again", error=str(error))  # noqa: TRY400 - no news in a traceback
             except Exception as error:
                 expected = isinstance(error, DamagedReadModel)
                 log.error("the rebuilt read model cannot be used", error=str(error), exc_info=not expected)  # noqa: TRY400

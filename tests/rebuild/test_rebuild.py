@@ -17,6 +17,8 @@ import projections.database
 import projections.schema
 from keyscope.errors import KeyscopeError
 from projections.database import generation, generations
+from projections.projector import Projector
+from services.bus.measures import CHECKS
 from services.query import succession
 from services.runtime import rebuild as rebuilding
 from services.runtime.failures import Exit, Failure
@@ -193,6 +195,35 @@ async def test_one_that_is_damaged_afterwards_is_left_alone(service: Service, ks
     assert await shown(ks) == before
     generation(service.settings.read_model_path, 1).unlink()
     assert (await rebuilding.rebuild(service.settings, patience=20, progress=no_progress)).in_use
+
+
+async def test_a_full_disk_delays_going_over(
+    service: Service, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(ks)
+    opened = iter([apsw.FullError("database or disk is full")])
+
+    def open_projector(path: Path) -> Projector:
+        for error in opened:
+            raise error
+        return Projector(path)
+
+    monkeypatch.setattr(succession, "Projector", open_projector)
+    assert (await rebuilding.rebuild(service.settings, patience=10, progress=no_progress)).in_use
+
+
+async def test_a_follower_says_that_its_disk_is_full(
+    service: Service, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise apsw.FullError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Projector, "apply", full)
+        await ks.sales_channels.create({"name": "Web"})
+        await until(lambda: "cannot be written (database or disk is full)" in (CHECKS["read model"]() or ""))
+    await until(lambda: CHECKS["read model"]() is None)
+    assert (await ks.query.graph(entity="sales_channel", fields=["name"]))["data"] == [{"name": "Web"}]
 
 
 async def test_while_no_service_runs(service: Service, ks: keyscope.Keyscope) -> None:
