@@ -62,7 +62,7 @@ def up(
     """Run everything on this machine, with a NATS of its own unless KEYSCOPE_NATS_URL names one.
 
     Exit codes: 0 stopped on request, 65 a file is damaged, 69 NATS refuses, 70 a process keeps crashing, 73 a file
-    cannot be used, 75 the data folder is in use, 76 the port is taken, 78 a setting is wrong.
+    cannot be used, 74 the disk is full, 75 the data folder is in use, 76 the port is taken, 78 a setting is wrong.
     """
     needs_the_server()
     from services.runtime import logs

@@ -1,12 +1,15 @@
 """Backup and restore of the event store in a file. Everything else is made from it."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from services.runtime.failures import Exit, Failure, cannot_write
+from eventsourcing.persistence import PersistenceError
+
+from services.runtime.failures import Exit, Failure, cannot_write, explain
 from services.runtime.locks import hold
 from services.runtime.settings import Settings
 from services.store.application import SQLITE, open_store
@@ -23,21 +26,15 @@ def backup(settings: Settings, to: Path) -> int:
         raise Failure(Exit.NO_FILE, f"{to} is there already: give the copy another name")
     if not here.exists():
         raise Failure(Exit.NO_FILE, f"there is no event store {here}")
-    unfinished = to.with_name(f"{to.name}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        with closing(sqlite3.connect(here)) as source, closing(sqlite3.connect(unfinished)) as copy:
-            source.backup(copy)  # in one step, under one read transaction: writers neither wait nor disturb it
-            copy.execute("PRAGMA journal_mode=DELETE")
-            position = _checked(copy, to)
-        _sync(unfinished)
-        unfinished.replace(to)
-        _sync(to.parent)
-    except OSError as error:
-        raise cannot_write(to, error) from error
-    except sqlite3.Error as error:
-        raise Failure(Exit.DAMAGED, f"{here} cannot be copied: {error}") from error
-    return position
+    with (
+        _refused(to, f"{here} cannot be copied"),
+        _finished(to) as unfinished,
+        closing(sqlite3.connect(here)) as source,
+        closing(sqlite3.connect(unfinished)) as copy,
+    ):
+        source.backup(copy)  # in one step, under one read transaction: writers neither wait nor disturb it
+        copy.execute("PRAGMA journal_mode=DELETE")
+        return _checked(copy, to)
 
 
 def restore(settings: Settings, copy: Path) -> tuple[int, Epoch]:
@@ -52,24 +49,18 @@ def restore(settings: Settings, copy: Path) -> tuple[int, Epoch]:
             raise Failure(Exit.IN_USE, f"there is an event store {here} already: move it away first")
         if not copy.exists():
             raise Failure(Exit.NO_FILE, f"there is no file {copy}")
-        unfinished = here.with_name(f"{here.name}.unfinished")
-        try:
-            for file in (unfinished, *(here.with_name(f"{here.name}{end}") for end in ("-wal", "-shm"))):
-                file.unlink(missing_ok=True)
+        with _refused(here, f"{copy} is no copy of an event store, or is damaged"), _finished(here) as unfinished:
+            for log in _logs(here):
+                log.unlink(missing_ok=True)
             with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as source:
                 position = _checked(source, copy)
                 with closing(sqlite3.connect(unfinished)) as target:
                     source.backup(target)
             store = open_store(f"{SQLITE}{unfinished}")
-            epoch = store.recorder.new_epoch()
-            store.close()
-            _sync(unfinished)
-            unfinished.replace(here)
-            _sync(here.parent)
-        except OSError as error:
-            raise cannot_write(here, error) from error
-        except sqlite3.Error as error:
-            raise Failure(Exit.DAMAGED, f"{copy} is no copy of an event store, or is damaged: {error}") from error
+            try:
+                epoch = store.recorder.new_epoch()
+            finally:
+                store.close()
     return position, epoch
 
 
@@ -98,6 +89,46 @@ def _alone(settings: Settings) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def _refused(path: Path, otherwise: str) -> Iterator[None]:
+    """What goes wrong while `path` is written, as the user reads it: a full disk, or what it is `otherwise`."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    except (sqlite3.Error, PersistenceError) as error:
+        failure = explain(error, database=path, remedy="")
+        if failure is None or failure.exit is not Exit.NO_ROOM:
+            failure = Failure(Exit.DAMAGED, f"{otherwise}: {error}")
+        raise failure from error
+
+
+@contextmanager
+def _finished(file: Path) -> Iterator[Path]:
+    """A database to write beside `file`. It takes that name when it is complete and on disk; else nothing stays."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    try:
+        _remove(unfinished)
+        yield unfinished
+        if any(log.exists() for log in _logs(unfinished)):  # closing says nothing when it could not fold them
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _sync(unfinished)
+        unfinished.replace(file)
+        _sync(file.parent)
+    finally:
+        _remove(unfinished)
+
+
+def _remove(database: Path) -> None:
+    for path in (database, *_logs(database)):
+        path.unlink(missing_ok=True)
+
+
+def _logs(database: Path) -> list[Path]:
+    """What SQLite keeps beside a file that is open, or was not closed well."""
+    return [database.with_name(f"{database.name}{end}") for end in ("-wal", "-shm", "-journal")]
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> int:

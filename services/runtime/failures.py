@@ -24,6 +24,8 @@ class Exit(IntEnum):
     """The event stream holds events that the event store does not have, or is not what is needed."""
     NO_FILE = 73
     """A file or folder cannot be made, opened or written."""
+    NO_ROOM = 74
+    """The disk is full, or fails: starting again may help."""
     IN_USE = 75
     """Another instance uses the data folder or the read model."""
     PORT_TAKEN = 76
@@ -46,22 +48,28 @@ _SQLITE = {
     sqlite3.SQLITE_CANTOPEN: (Exit.NO_FILE, "cannot be opened"),
     sqlite3.SQLITE_READONLY: (Exit.NO_FILE, "cannot be written"),
     sqlite3.SQLITE_PERM: (Exit.NO_FILE, "cannot be written"),
+    sqlite3.SQLITE_FULL: (Exit.NO_ROOM, "cannot be written: the disk is full"),
+    sqlite3.SQLITE_IOERR: (Exit.NO_ROOM, "cannot be read or written: the disk is full, or fails"),
 }
 _ERRNO = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
     errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "there is no room for this user",
+    errno.EFBIG: "it may not become so large",
+    errno.EIO: "the disk fails",
     errno.ENOTDIR: "a part of its path is not a folder",
     errno.EEXIST: "there is a file in its place",
     errno.EISDIR: "there is a folder in its place",
 }
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def cannot_write(path: object, error: OSError) -> Failure:
     """The failure that `error` is for someone who wanted `path` to be written."""
     reason = _ERRNO.get(error.errno or 0, error.strerror or str(error))
-    return Failure(Exit.NO_FILE, f"{path} cannot be used: {reason}")
+    return Failure(Exit.NO_ROOM if error.errno in _NO_ROOM else Exit.NO_FILE, f"{path} cannot be used: {reason}")
 
 
 def cannot_read(path: object, error: OSError) -> Failure:
@@ -80,6 +88,8 @@ def explain(error: BaseException, *, database: object, remedy: str) -> Failure |
         if found := _SQLITE.get(_sqlite_code(cause)):
             code, what = found
             return Failure(code, f"{database} {what}" + (f": {remedy}" if code is Exit.DAMAGED else ""))
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return cannot_write(cause.filename or database, cause)
         if type(cause).__module__.partition(".")[0] == "psycopg":
             return Failure(Exit.UNREACHABLE, f"{database} cannot be used: {str(cause).strip()}")
     return None

@@ -39,7 +39,8 @@ def hold(lock: Path, what: str) -> int:
                 raise Failure(Exit.IN_USE, f"{what} is in use by {who}") from None
             time.sleep(0.05)
     os.ftruncate(held, 0)
-    os.write(held, f"{os.getpid()}\n".encode())
+    with suppress(OSError):  # on a full disk nobody can be told who holds it
+        os.write(held, f"{os.getpid()}\n".encode())
     return held
 
 

@@ -17,7 +17,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from events.subjects import EVENTS_STREAM, Subjects
-from projections.database import generation, generations, open_reader, remove
+from projections.database import generation, generations, is_folded, open_reader, remove
 from projections.digest import State, digest, first_difference, rows_of
 from projections.projector import Projector
 from services.bus.tasks import end
@@ -58,13 +58,16 @@ async def rebuild(settings: Settings, *, patience: float, progress: Progress) ->
         before = generations(database)
         path = generation(database, max(before) + 1 if before else 0)
         building = path.with_name(f"{path.name}.new")
-        remove(building)
-        rebuilt = await _build_and_verify(settings, building, path, progress)
-        if rebuilt.difference is not None:
+        try:
             remove(building)
-            return rebuilt
-        building.replace(path)
-        remove(building)  # what the reader that verified it may have left beside it
+            rebuilt = await _build_and_verify(settings, building, path, progress)
+            if rebuilt.difference is not None:
+                return rebuilt
+            if not is_folded(building):
+                raise _no_room(path)
+            building.replace(path)
+        finally:
+            remove(building)  # after all went well: what the reader that verified it may have left beside it
         _sync(path.parent)
         in_use = await _in_use(database, path, patience)
         return Rebuilt(path, rebuilt.position, in_use=in_use)
@@ -102,17 +105,19 @@ async def _build(client: Client, subjects: Subjects, building: Path, progress: P
     follower = Follower(client, subjects, projector, applied)
     following = asyncio.create_task(follower.run())
     try:
-        await _caught_up(follower)
+        await _caught_up(follower, building)
     finally:
         await end([following])
         await follower.close()
     return position
 
 
-async def _caught_up(follower: Follower) -> None:
+async def _caught_up(follower: Follower, building: Path) -> None:
     stuck = 0.0
     while not follower.caught_up.is_set():
         await asyncio.sleep(LOOK_SECONDS)
+        if follower.no_room:
+            raise _no_room(building)
         stuck = stuck + LOOK_SECONDS if follower.state.startswith("stuck") else 0.0
         if stuck > STUCK_SECONDS:
             raise Failure(Exit.DIVERGED, f"the stream cannot be applied ({follower.state}); the log has the reason")
@@ -161,6 +166,10 @@ def _nobody_serves(database: Path) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     return False
+
+
+def _no_room(path: Path) -> Failure:
+    return Failure(Exit.NO_ROOM, f"{path} cannot be written: the disk is full, or fails")
 
 
 def _sync(folder: Path) -> None:

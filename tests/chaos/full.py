@@ -65,8 +65,8 @@ def _full_disk(*processes: str) -> Fault:
 async def _start_on_full_disks(machine: Machine) -> None:
     """A service may serve as far as it can, or end with a word; then its supervisor starts it again."""
     services = machine.services.values()
-    for service in services:
-        service.kill()
+    for service in services:  # one that was stopped has nothing left on the disk that it could use again
+        await asyncio.to_thread(service.stop if machine.chance.random() < 0.5 else service.kill)
     with ExitStack() as stack:
         for disk in machine.disks.values():
             stack.enter_context(_ballast(machine, disk))
@@ -76,7 +76,7 @@ async def _start_on_full_disks(machine: Machine) -> None:
     for service in services:
         with suppress(AssertionError):  # it has ended
             await asyncio.to_thread(service.wait_ready)
-        if not service.running and service.process.returncode == Exit.NO_FILE:
+        if not service.running and service.process.returncode == Exit.NO_ROOM:
             service.start()
 
 
