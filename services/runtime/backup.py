@@ -93,14 +93,14 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _refused(path: Path, otherwise: str) -> Iterator[None]:
-    """What goes wrong while `path` is written, as the user reads it: a full disk, or what it is `otherwise`."""
+    """What goes wrong while `path` is written, as the user reads it; `otherwise`, when it is not `path` itself."""
     try:
         yield
     except OSError as error:
         raise cannot_write(path, error) from error
     except (sqlite3.Error, PersistenceError) as error:
         failure = explain(error, database=path, remedy="")
-        if failure is None or failure.exit is not Exit.NO_ROOM:
+        if failure is None or failure.exit is Exit.DAMAGED:
             failure = Failure(Exit.DAMAGED, f"{otherwise}: {error}")
         raise failure from error
 

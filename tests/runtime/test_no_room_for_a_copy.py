@@ -15,7 +15,7 @@ import pytest
 
 import keyscope
 from services.runtime.backup import backup
-from services.runtime.failures import Exit
+from services.runtime.failures import Exit, Failure
 from services.runtime.verify import verify
 from tests.support.disks import Disk, small_disks
 from tests.support.nats import Nats
@@ -86,6 +86,12 @@ async def test_a_backup(filled: Service, ks: keyscope.Keyscope, tmp_path: Path) 
             assert not list(copies.iterdir())
             await ks.sales_channels.create({"name": "unharmed"})
     assert 0 < done < len(LEFT)
+
+
+async def test_a_backup_to_a_folder_that_is_not_there(filled: Service, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match=r"copy\.db cannot be opened") as refusal:
+        backup(filled.settings, tmp_path / "nowhere" / "copy.db")
+    assert refusal.value.exit is Exit.NO_FILE
 
 
 async def test_a_restore(filled: Service, tmp_path: Path) -> None:

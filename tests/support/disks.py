@@ -74,11 +74,12 @@ def kind() -> str | None:
 
 @contextmanager
 def small_disks(*paths: Path) -> Iterator[dict[Path, Disk]]:
-    """A small file system at each of the folders while inside, or nothing at all where that cannot be had."""
+    """A small file system at each of the folders while inside. Where that cannot be had they stay folders: {}."""
     with ExitStack() as stack:
+        for path in paths:
+            path.mkdir(parents=True, exist_ok=True)
         if name := kind():
             for path in paths:
-                path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(_mounted(name, path))
         yield {path: Disk(path) for path in paths if name}
 
