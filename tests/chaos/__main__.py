@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.chaos.faults import FAULTS, ON_POSTGRESQL
 from tests.chaos.full import FULL, FULL_AT_START, FULL_POSTGRESQL
 from tests.chaos.run import run
-from tests.chaos.tree import DEATHS
+from tests.chaos.tree import DEATHS, FULL_DISK
 from tests.support.disks import small_disks
 from tests.support.postgres import Postgres
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Breaks everything, and proves that nothing was lost or repeated.")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", default="", help="to play the same faults and commands again")
-    possible = sorted({*FAULTS, *ON_POSTGRESQL, *FULL, *FULL_AT_START, *FULL_POSTGRESQL, *DEATHS})
+    possible = sorted({*FAULTS, *ON_POSTGRESQL, *FULL, *FULL_AT_START, *FULL_POSTGRESQL, *DEATHS, *FULL_DISK})
     parser.add_argument("--fault", choices=possible, action="append", help="only this one")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="where the events are")
     parser.add_argument("--up", action="store_true", help="kill `keyscope up`, whole or in part")

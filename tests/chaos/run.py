@@ -20,7 +20,7 @@ from services.store.application import open_store
 from tests.chaos.faults import FAULTS, ON_POSTGRESQL, Machine, folders
 from tests.chaos.full import full_disks
 from tests.chaos.history import History
-from tests.chaos.tree import DEATHS, Tree
+from tests.chaos.tree import DEATHS, FULL_DISK, Tree
 from tests.chaos.workload import Client, Subscriber
 from tests.support.disks import Disk, kind, small_disks
 from tests.support.postgres import Postgres
@@ -79,8 +79,10 @@ async def run(
         subject: Subject
         table: Mapping[str, Callable[[], Awaitable[None]]]
         if up:
-            subject = tree = Tree(folder, seed)
-            table = {name: partial(death, tree) for name, death in DEATHS.items()}
+            disks = stack.enter_context(small_disks(folder / "data"))
+            subject = tree = Tree(folder / "data", seed, disks.get(folder / "data"))
+            table = {name: partial(death, tree) for name, death in {**DEATHS, **(FULL_DISK if disks else {})}.items()}
+            say(f"full disks: {f'a small file system ({kind()})' if disks else 'none, for want of the right to mount'}")
         else:
             disks = {**stack.enter_context(small_disks(*folders(folder).values())), **(disk or {})}
             say(f"full disks: {f'small file systems ({kind()})' if disks else 'limits on the size of files'}")

@@ -4,7 +4,7 @@ import secrets
 
 from tests.chaos.run import run
 
-FAULTS = ("kill everything", "wipe JetStream", "full disk for commands")
+FAULTS = ("kill everything", "wipe JetStream", "full disk for commands", "full disk for JetStream")
 
 
 async def test_nothing_is_lost_or_repeated() -> None:

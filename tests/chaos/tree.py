@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.runtime.failures import Exit
+from tests.support.disks import Disk
 from tests.support.up import Up, alive, wait_for
 
 READY_SECONDS = 60
@@ -20,9 +21,11 @@ ENDING_SECONDS = 30
 class Tree:
     """A supervisor with nats-server, commands, reads and http. It keeps its folder and its ports over restarts."""
 
-    def __init__(self, folder: Path, seed: str) -> None:
+    def __init__(self, data: Path, seed: str, disk: Disk | None = None) -> None:
+        """`disk`: the file system that the folder `data` has for itself."""
         self.chance = random.Random(seed)
-        self.data = folder / "data"
+        self.data = data
+        self.disk = disk
         self.store = f"sqlite:///{self.data / 'events.db'}"
         self._port, self._http_port = _kept_port(), _kept_port()
         self._up: Up | None = None
@@ -152,6 +155,14 @@ async def _child(tree: Tree) -> None:
     await tree.some_time(0.5)
 
 
+async def _full_disk(tree: Tree) -> None:
+    """Not a death: everything has to go on by itself when there is room again."""
+    assert tree.disk is not None
+    tree.disk.fill(tree.chance.choice((0, 65_536, 1_000_000)))
+    await tree.some_time(4.0)
+    tree.disk.drop()
+
+
 DEATHS: dict[str, Death] = {
     "kill the tree": _whole,
     "kill the process group": _group,
@@ -160,6 +171,8 @@ DEATHS: dict[str, Death] = {
     "kill the supervisor while it stops": _while_it_stops,
     "kill a child": _child,
 }
+FULL_DISK: dict[str, Death] = {"full disk": _full_disk}
+"""Where the tree has a disk of its own."""
 
 
 def _signal(process: int, number: signal.Signals) -> None:

@@ -3,11 +3,13 @@
 Limits on the size of files stand for the full disk, which anybody may set; the fault run fills real ones.
 """
 
+import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import nats
@@ -16,6 +18,7 @@ import pytest
 import keyscope
 from keyscope.jobs import Job
 from projections.database import open_writer
+from tests.production.replica import Replica
 from tests.support.disks import small_disks
 from tests.support.nats import Nats
 from tests.support.up import Up
@@ -52,6 +55,46 @@ async def test_jetstream_that_had_no_room_goes_on_when_there_is_some(tmp_path: P
         assert up.stop() == 0
     names = {row["name"] for row in answer["data"]}
     assert names - {"no room"} == {"before", "meanwhile", "job", "after"}
+
+
+COMMANDS: Mapping[str, object] = {
+    "sales_channel.create": {"id": "sc_new", "name": "Web"},
+    "sales_channel.delete": "sc_1",
+    "api_key.create": {"title": "Web", "type": "publishable", "created_by": "u"},
+    "api_key.create ": {"title": "Server", "type": "secret", "created_by": "u"},
+    "api_key.update": {"id": "apk_1", "update": {"title": "New"}},
+    "link.create": {"api_key": {"api_key_id": "apk_1"}, "sales_channel": {"sales_channel_id": "sc_1"}},
+}
+
+
+async def test_commands_and_their_log_have_no_room(nats_server: Nats, tmp_path: Path) -> None:
+    """Every command is told to come again, and nothing else; a log that cannot be written is no reason to end."""
+    replica = Replica("commands", tmp_path / "data", {"NATS_URL": nats_server.url}).start().wait_ready()
+    client = await nats.connect(nats_server.url)
+
+    async def reply(name: str, body: object) -> Any:
+        text = json.dumps(body).encode()
+        return json.loads((await client.request(f"keyscope.cmd.{name.strip()}", text, timeout=20)).data)
+
+    try:
+        await reply("sales_channel.create", {"id": "sc_1", "name": "Web"})
+        await reply("api_key.create", {"id": "apk_1", "title": "Web", "type": "publishable", "created_by": "u"})
+        with full_for(replica.process.pid):
+            for name, body in COMMANDS.items():
+                error = (await reply(name, body))["error"]
+                assert set(error) == {"type", "message", "retry_after_ms"}, error
+                assert (error["type"], error["retry_after_ms"]) == ("unavailable", 250)
+                assert (
+                    error["message"]
+                    == "the event store did not confirm the command: try again with the same command id"
+                )
+        for name, body in COMMANDS.items():
+            answer = await reply(name, body)
+            assert answer.get("error", {}).get("type") in (None, "not_found", "not_allowed"), answer
+        assert (await reply("sales_channel.create", {"name": "App"}))["position"] > 2
+    finally:
+        await client.close()
+        assert replica.stop() == 0
 
 
 async def submitted(ks: keyscope.Keyscope) -> Job:
