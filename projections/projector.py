@@ -170,6 +170,7 @@ class Projector:
 
     def __init__(self, path: Path) -> None:
         """Opens or creates the read model at `path`. Raises DamagedReadModel."""
+        self._path = path
         self._connection = open_writer(path)
         self.position: int
         self.stream_seq: int
@@ -207,7 +208,8 @@ class Projector:
 
     def checkpoint_beside(self) -> None:
         """The same, from another thread while events are applied. What is applied meanwhile is left in the log."""
-        with closing(apsw.Connection(self._connection.filename)) as connection:
+        # Asking our connection for its file's name would have to wait for its statement.
+        with closing(apsw.Connection(str(self._path))) as connection:
             connection.wal_checkpoint()
 
     def begin(self, epoch: str) -> int:

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +273,23 @@ def test_a_crash_repeats_nothing_and_skips_nothing(tmp_path: Path) -> None:
     projector.apply(stream.events)
     projector.close()
     assert contents(path) == contents(whole)
+
+
+def test_the_log_is_folded_while_a_statement_runs(world: World) -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def stall(*_: object) -> int:
+        running.set()
+        return int(go_on.wait(20))
+
+    connection = world.projector._connection
+    connection.create_scalar_function("stall", stall)
+    with ThreadPoolExecutor(1) as pool:
+        statement = pool.submit(lambda: connection.execute("SELECT stall()").get)
+        running.wait()
+        world.projector.checkpoint_beside()
+        go_on.set()
+        assert statement.result() == 1
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
