@@ -43,10 +43,11 @@ def generation(database: Path, number: int) -> Path:
 
 
 def generations(database: Path) -> dict[int, Path]:
-    """The generations of this version that are there."""
+    """The generations of this version that are there, from the first to the latest."""
     name = re.compile(rf"{re.escape(f'{database.stem}-v{VERSION}')}(?:-(\d+))?{re.escape(database.suffix or '.db')}")
     files = list(database.parent.iterdir()) if database.parent.is_dir() else []
-    return {int(match[1] or 0): file for file in files if (match := name.fullmatch(file.name))}
+    found = {int(match[1] or 0): file for file in files if (match := name.fullmatch(file.name))}
+    return dict(sorted(found.items()))
 
 
 def remove(path: Path) -> None:

@@ -26,7 +26,7 @@ def latest(database: Path) -> tuple[Path, Projector]:
     """The latest generation beside `database`, opened or made. Those before it go. Raises DamagedReadModel."""
     path = versioned(database)
     projector = Projector(path)
-    _remove_others(database, path)
+    _remove_before(database, path)
     return path, projector
 
 
@@ -74,7 +74,7 @@ class Succession:
         before, self.model, self._next = self.model, following, None
         self._use(following)
         await before.close()
-        await asyncio.to_thread(_remove_others, self._database, path)
+        await asyncio.to_thread(_remove_before, self._database, path)
         log.info("queries are answered from the rebuilt read model", file=path.name, position=following.position)
 
 
@@ -87,7 +87,9 @@ def _newest(database: Path) -> tuple[Path, int] | None:
         return None
 
 
-def _remove_others(database: Path, latest: Path) -> None:
-    for path in generations(database).values():
-        if path != latest:
-            remove(path)
+def _remove_before(database: Path, path: Path) -> None:
+    """One that came after `path` meanwhile is the next to use."""
+    for earlier in generations(database).values():
+        if earlier == path:
+            break
+        remove(earlier)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ asyncio.run(rebuild(settings, patience=1, progress=lambda *_: None))
     assert list(generations(settings.read_model_path).values()) == [rebuilt.path]
 
 
-@pytest.mark.parametrize("name", ["ReadModel", "_remove_others"])
+@pytest.mark.parametrize("name", ["ReadModel", "_remove_before"])
 async def test_the_service_killed_while_going_over(
     name: str, service: Service, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +225,30 @@ async def test_a_follower_says_that_its_disk_is_full(
         await until(lambda: "cannot be written (database or disk is full)" in (CHECKS["read model"]() or ""))
     await until(lambda: CHECKS["read model"]() is None)
     assert (await ks.query.graph(entity="sales_channel", fields=["name"]))["data"] == [{"name": "Web"}]
+
+
+async def test_one_that_comes_while_the_service_goes_over_is_the_next(
+    service: Service, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a rebuild was killed at its end, and is started again at once."""
+    await fill(ks)
+    here = service.settings.read_model_path
+    reached, go_on = asyncio.Event(), threading.Event()
+    loop, remove_before = asyncio.get_running_loop(), succession._remove_before
+
+    def stands_still(database: Path, path: Path) -> None:
+        loop.call_soon_threadsafe(reached.set)
+        assert go_on.wait(20)
+        remove_before(database, path)
+
+    monkeypatch.setattr(succession, "_remove_before", stands_still)
+    one = await rebuilding.rebuild(service.settings, patience=0, progress=no_progress)
+    await reached.wait()
+    other = asyncio.create_task(rebuilding.rebuild(service.settings, patience=20, progress=no_progress))
+    await until(lambda: generation(here, 2).exists(), 20)
+    go_on.set()
+    rebuilt = await other
+    assert (one.path, rebuilt.path, rebuilt.in_use) == (generation(here, 1), generation(here, 2), True)
 
 
 async def test_while_no_service_runs(service: Service, ks: keyscope.Keyscope) -> None:
