@@ -1,6 +1,7 @@
 """The commands that look after the data where it lies: verify, rebuild, backup, restore, new-epoch."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from keyscope.cli.server import DataDir, fail, needs_the_server
+from keyscope.cli.show import AsJson, print_json
 
 if TYPE_CHECKING:
     from services.runtime.settings import Settings
@@ -28,17 +30,19 @@ def verify(
     data_dir: DataDir = None,
     nats_url: NatsUrl = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for stream and read model to catch up.")] = 10.0,
+    as_json: AsJson = False,
 ) -> None:
     """Compare event store, stream and read model, event by event and row by row, while they work.
 
-    Exits with 0 when they agree, with 1 when not; then the first difference is named. Other exit codes are those of
-    `keyscope up`.
+    Exits with 0 when they agree, with 1 when not; then the first difference is named. Other exit codes, those of
+    `keyscope up`, say that they could not be compared.
     """
     settings = _settings(data_dir, nats_url)
     from rich.console import Console
     from rich.progress import Progress
 
     from services.runtime.failures import Failure, explain
+    from services.runtime.settings import without_password
     from services.runtime.verify import verify as compare
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -52,16 +56,21 @@ def verify(
                 )
             )
         except Exception as error:
-            failure = explain(error, database=settings.event_store_url, remedy="put it back from a backup")
+            database = without_password(settings.event_store_url)
+            failure = explain(error, database=database, remedy="put it back from a backup")
             if not isinstance(failure, Failure):
                 raise
             fail(failure)
-    for name, digest in verdict.digests.items():
-        typer.echo(f"{name:<12} {digest}")
+    if as_json:
+        print_json(dataclasses.asdict(verdict))
+    else:
+        for name, digest in verdict.digests.items():
+            typer.echo(f"{name:<12} {digest}")
+        agree = "do not agree" if verdict.difference else "agree"
+        typer.echo(f"position {verdict.position}: event store, stream and read model {agree}")
     if verdict.difference:
         typer.echo(f"keyscope: {verdict.difference}", err=True)
         raise typer.Exit(DIFFERENT)
-    typer.echo(f"position {verdict.position}: event store, stream and read model agree")
 
 
 def rebuild(

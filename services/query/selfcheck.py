@@ -2,7 +2,7 @@
 
 Every so many seconds one key is looked at, by turns one that the stream names and one that the read model has: so what
 is missing is found as well as what is wrong. Its events, and those of its channels, are folded by the account of
-`projections.digest`, which shares no code with the projection, and compared with its rows at one position. Every event
+`projections.account`, which shares no code with the projection, and compared with its rows at one position. Every event
 carries all that it sets, so the last one of each kind is enough; to read a history over and over would have the broker
 keep all of it in memory. A check costs some milliseconds and the memory of one key, however much there is.
 """
@@ -20,8 +20,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from events.subjects import EVENTS_STREAM, Subjects, from_token
+from projections.account import State
 from projections.database import open_reader
-from projections.digest import COLUMNS, Row, State, different
+from projections.digest import COLUMNS, Row, differences, id_of
 from projections.projector import position_of
 from services.bus.measures import CHECKS, SELF_CHECKED
 
@@ -168,7 +169,7 @@ def _compared(events: list[bytes], rows: list[Row]) -> tuple[str, ...] | None:
     expected = State()
     for text in events:
         expected.apply(text)
-    return different(expected.rows(), rows)
+    return next((id for id, *_ in differences(expected.rows(), sorted(rows, key=id_of))), None)
 
 
 def _channel_in(subject: str) -> str | None:

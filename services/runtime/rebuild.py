@@ -17,16 +17,17 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from events.subjects import EVENTS_STREAM, Subjects
+from projections.account import State
 from projections.database import generation, generations, is_folded, open_reader, remove
-from projections.digest import State, digest, first_difference, rows_of
+from projections.digest import digest, first_difference, rows_of
 from projections.projector import Projector
 from services.bus.tasks import end
 from services.query.follower import Follower
 from services.runtime.failures import Exit, Failure
 from services.runtime.locks import hold
 from services.runtime.settings import Settings
-from services.runtime.verify import stream_events
-from services.runtime.wiring import Context
+from services.runtime.streamed import stream_events
+from services.runtime.visiting import visiting
 
 STUCK_SECONDS = 10.0
 LOOK_SECONDS = 0.1
@@ -76,16 +77,10 @@ async def rebuild(settings: Settings, *, patience: float, progress: Progress) ->
 
 
 async def _build_and_verify(settings: Settings, building: Path, path: Path, progress: Progress) -> Rebuilt:
-    ended = asyncio.Event()
-    client = await Context(settings, ended, _ignore).connect("keyscope-rebuild")
-    try:
-        subjects = Subjects(settings.prefix)
-        position = await _build(client, subjects, building, progress)
-        difference = await _verify(client, subjects, building, position, progress)
+    async with visiting(settings, "keyscope-rebuild") as client:
+        position = await _build(client, Subjects(settings.prefix), building, progress)
+        difference = await _verify(client, building, position, progress)
         return Rebuilt(path, position, difference)
-    finally:
-        ended.set()
-        await client.close()
 
 
 async def _build(client: Client, subjects: Subjects, building: Path, progress: Progress) -> int:
@@ -123,11 +118,11 @@ async def _caught_up(follower: Follower, building: Path) -> None:
             raise Failure(Exit.DIVERGED, f"the stream cannot be applied ({follower.state}); the log has the reason")
 
 
-async def _verify(client: Client, subjects: Subjects, building: Path, position: int, progress: Progress) -> str | None:
+async def _verify(client: Client, building: Path, position: int, progress: Progress) -> str | None:
     """The first row that is not as the events say."""
     expected = State()
     if position:
-        events = stream_events(client, subjects)
+        events = stream_events(client)
         async with aclosing(events):
             async for text in events:
                 expected.apply(text)
@@ -140,6 +135,7 @@ async def _verify(client: Client, subjects: Subjects, building: Path, position: 
 
 def _difference(building: Path, expected: State, longest: int) -> str | None:
     with closing(open_reader(building, longest=longest)) as connection:
+        connection.pragma("mmap_size", 0)  # read once, from beginning to end: it need not stay in memory
         if digest(rows_of(connection)) == expected.digest():
             return None
         return first_difference(expected.rows(), rows_of(connection), names=("the stream", "the new read model"))
@@ -179,7 +175,3 @@ def _sync(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-def _ignore(_: Exception) -> None:
-    """A connection that is lost for good shows up as an error of whoever uses it."""

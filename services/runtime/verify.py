@@ -1,29 +1,34 @@
-"""`keyscope verify`: event store, stream and read model are compared, event by event and row by row."""
+"""`keyscope verify`: event store, stream and read model are compared, event by event and row by row.
+
+Neither is kept in memory: events pass by, and rows stand in temporary files that go with the process.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
+import apsw
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
 
-from events.envelope import decode
-from events.subjects import EVENTS_STREAM, Subjects
-from projections.database import open_reader, versioned
-from projections.digest import Row, State, digest, first_difference, rows_of
+from events.base import parse_json
+from events.catalog import event_class
+from events.envelope import TYPE_PREFIX
+from events.subjects import Subjects
+from projections.account import CACHE_KB, State
+from projections.database import BUSY_MS, versioned
+from projections.digest import copy_rows, digest, first_difference, rows_of
 from projections.projector import position_of
 from services.runtime.failures import Exit, Failure
 from services.runtime.settings import Settings
-from services.runtime.wiring import Context
+from services.runtime.streamed import last_position, stream_events
+from services.runtime.visiting import visiting
 from services.store.application import Store, open_store
 
 BATCH = 1_000
 LOOK_AGAIN_SECONDS = 0.1
-SILENCE_SECONDS = 10.0
 
 Progress = Callable[[int, int], None]
 """Told (events compared, events in all)."""
@@ -36,7 +41,7 @@ class Verdict:
     position: int
     """Where the three were compared."""
     digests: dict[str, str] = field(default_factory=dict)
-    """Of the event store, the stream and the read model, there."""
+    """Of the event store, the stream and the read model, there. None when the events differ already."""
     difference: str | None = None
     """The first one, in a sentence; None when all three agree."""
 
@@ -45,151 +50,163 @@ async def verify(settings: Settings, *, patience: float, progress: Progress) -> 
     """Compare the three, once stream and read model have reached the event store's position of now.
 
     That may take `patience` seconds; then, what is missing is the difference. Services may be at work meanwhile.
-    Raises Failure when one of the three is not there at all, and what opening the store raises.
+    Raises Failure when one of the three is not there at all or cannot be read, and what opening the store raises.
     """
     store = await asyncio.to_thread(open_store, settings.event_store_url)
     try:
-        ended = asyncio.Event()
-        client = await Context(settings, ended, _ignore).connect("keyscope-verify")
-        try:
+        async with visiting(settings, "keyscope-verify") as client:
             return await _verify(settings, store, client, patience, progress)
-        finally:
-            ended.set()
-            await client.close()
+    except ValueError as error:  # UnknownEvent among them
+        raise Failure(Exit.DAMAGED, f"an event cannot be read: {error}") from error
     finally:
         store.close()
 
 
 async def _verify(settings: Settings, store: Store, client: Client, patience: float, progress: Progress) -> Verdict:
     wanted, epoch = await asyncio.to_thread(_where, store)
-    model = await _read_model(versioned(settings.read_model_path), (wanted, epoch), patience, client.max_payload)
     subjects = Subjects(settings.prefix)
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        model = await asyncio.to_thread(_snapshot, versioned(settings.read_model_path), (wanted, epoch))
+        there = await last_position(client, subjects)
+        if model is not None and model.rows is not None and there >= wanted:
+            return await _compare(store, stream_events(client), model.position, model.rows, progress)
+        if asyncio.get_running_loop().time() > deadline:
+            break
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    if model is None:
+        path = versioned(settings.read_model_path)
+        raise Failure(Exit.NO_FILE, f"there is no read model {path}: has a query service run here?")
     if model.epoch not in (None, epoch):
         where = f"the read model was built in epoch {model.epoch}, the event store is in {epoch}"
-        return Verdict(model.position, difference=f"{where}, after {patience:g} s of waiting")
-    if model.position < wanted:
-        there = await _last_position(client, subjects)
+    else:
         where = f"the read model is at position {model.position}, the stream at {there}, the event store at {wanted}"
-        return Verdict(model.position, difference=f"{where}, after {patience:g} s of waiting")
-    return await _compare(store, stream_events(client, subjects), model, progress)
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    position: int
-    epoch: str | None
-    rows: list[Row]
-
-    def reached(self, wanted: tuple[int, str]) -> bool:
-        """Whether it is as far as (position, epoch)."""
-        return self.position >= wanted[0] and self.epoch in (None, wanted[1])
+    return Verdict(model.position, difference=f"{where}, after {patience:g} s of waiting")
 
 
 def _where(store: Store) -> tuple[int, str]:
     return store.recorder.position(), store.recorder.epoch().id
 
 
-async def _read_model(path: Path, wanted: tuple[int, str], patience: float, longest: int) -> _Model:
-    deadline = asyncio.get_running_loop().time() + patience
-    while True:
-        model = await asyncio.to_thread(_snapshot, path, wanted, longest)
-        late = asyncio.get_running_loop().time() > deadline
-        if model is not None and (late or model.reached(wanted)):
-            return model
-        if late:
-            raise Failure(Exit.NO_FILE, f"there is no read model {path}: has a query service run here?")
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+@dataclass(frozen=True, slots=True)
+class _Model:
+    position: int
+    epoch: str | None
+    rows: apsw.Connection | None
+    """A copy of them; None as long as the read model is not as far as was wanted."""
 
 
-def _snapshot(path: Path, wanted: tuple[int, str], longest: int) -> _Model | None:
-    """Position and rows in one transaction; no rows as long as it is not as far as `wanted`. None: no file yet."""
+def _snapshot(path: Path, wanted: tuple[int, str]) -> _Model | None:
+    """Position and rows in one transaction. None: there is no read model.
+
+    The rows are copied, since a transaction that lasts would keep the read model's write-ahead log from being folded.
+    """
     if not path.exists():
         return None
-    with closing(open_reader(path, longest=longest)) as connection:
-        connection.execute("BEGIN")
-        position, epoch = connection.execute("SELECT position, epoch FROM tracking").get
-        if not _Model(position, epoch, []).reached(wanted):
-            return _Model(position, epoch, [])
-        return _Model(position, epoch, list(rows_of(connection)))
+    # A name of its own would make it a file that stays: see projections.account.
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+    copy = apsw.Connection("", flags=flags)
+    copy.set_busy_timeout(BUSY_MS)
+    copy.pragma("journal_mode", "OFF")
+    copy.pragma("cache_size", -CACHE_KB)
+    copy.execute("ATTACH ? AS model", (f"file:{quote(str(path.resolve()))}?mode=ro",))
+    with copy:
+        position, epoch = copy.execute("SELECT position, epoch FROM model.tracking").get
+        reached = position >= wanted[0] and epoch in (None, wanted[1])
+        if reached:
+            copy_rows(copy, "model")
+    copy.execute("DETACH model")
+    if not reached:
+        copy.close()
+    return _Model(position, epoch, copy if reached else None)
 
 
-async def _compare(store: Store, stream: AsyncGenerator[bytes, None], model: _Model, progress: Progress) -> Verdict:
-    verdict = Verdict(model.position)
+async def _compare(
+    store: Store, stream: AsyncGenerator[bytes, None], position: int, model: apsw.Connection, progress: Progress
+) -> Verdict:
+    """Compare all events that are in the stream now, and the rows that those up to `position` lead to."""
+    verdict = Verdict(position)
     stored, streamed = State(), State()
-    async with aclosing(stream):
-        while stored.position < model.position:
-            rows = await asyncio.to_thread(store.recorder.notifications, stored.position, BATCH)
-            for position, _, text in rows:
-                if position > model.position:
-                    break
-                there = await anext(stream, None)
-                verdict.difference = _event_difference(position, text, there)
-                if verdict.difference or there is None:
-                    return verdict
-                stored.apply(text, position)
-                streamed.apply(there)
-            progress(stored.position, model.position)
-            if not rows:
-                where = f"the read model is at position {model.position}, the event store at {stored.position}"
-                verdict.difference = f"{where}: the read model was built from another event store"
+    last = 0
+    async with aclosing(stream), aclosing(_stored_events(store)) as events:
+        async for there in stream:
+            # Asked after the stream, which has nothing that the store does not have before.
+            number, text = await anext(events)
+            verdict.difference = _event_difference(number, last, text, there)
+            if verdict.difference:
                 return verdict
+            if number <= position:
+                stored.apply(text, number)
+                streamed.apply(there)
+            last = number
+            if last % BATCH == 0:
+                progress(min(last, position), position)
+        if last < position:
+            number, text = await anext(events)
+            verdict.difference = _lacking(number, text, position)
+            return verdict
+    progress(position, position)
     verdict.digests = {
-        "event store": stored.digest(), "stream": streamed.digest(), "read model": digest(model.rows)
-    }  # fmt: skip
+        "event store": await asyncio.to_thread(stored.digest),
+        "stream": await asyncio.to_thread(streamed.digest),
+        "read model": await asyncio.to_thread(lambda: digest(rows_of(model))),
+    }
     if len(set(verdict.digests.values())) > 1:
-        verdict.difference = first_difference(stored.rows(), model.rows, names=("the event store", "the read model"))
+        names = ("the event store", "the read model")
+        verdict.difference = first_difference(stored.rows(), rows_of(model), names=names)
     return verdict
 
 
-def _event_difference(position: int, stored: bytes, there: bytes | None) -> str | None:
-    """How the stream's event differs from the one that should be there."""
-    if there is None:
-        return f"position {position}: the event store has {decode(stored).id}, the stream has ended"
-    ours = decode(stored)
-    if position_of(there) != position:
-        return f"position {position}: the event store has {ours.id}, the stream has position {position_of(there)}"
-    theirs = decode(there)
-    if ours.id != theirs.id:
-        return f"position {position}: the event store has {ours.id}, the stream has {theirs.id}"
-    private = type(ours.data).private
-    if ours.data.model_dump(exclude=set(private)) != theirs.data.model_dump(exclude=set(private)):
-        return f"position {position}: event {ours.id} has other data in the stream than in the event store"
-    return None
+async def _stored_events(store: Store) -> AsyncGenerator[tuple[int, bytes], None]:
+    """(position, stored text) of every event in the store, as long as there are any; then the last position and b""."""
+    position = 0
+    while rows := await asyncio.to_thread(store.recorder.notifications, position, BATCH):
+        for position, _, text in rows:
+            yield position, text
+    yield position, b""
 
 
-async def stream_events(client: Client, subjects: Subjects) -> AsyncGenerator[bytes, None]:
-    """Every event that is in the stream now, in the stream's order."""
-    js = client.jetstream()
+def _lacking(number: int, stored: bytes, position: int) -> str:
+    """How it is that the stream has ended before the read model's position."""
+    if stored:
+        return f"position {number}: the event store has {_id(stored)}, the stream has ended"
+    where = f"the read model is at position {position}, the event store at {number}"
+    return f"{where}: the read model was built from another event store"
+
+
+def _event_difference(position: int, last: int, stored: bytes, there: bytes) -> str | None:
+    """How the stream's event differs from the one that should be there, after the one at position `last`.
+
+    No `stored`: the event store ends with `last`.
+    """
+    end = len(stored) - 1
+    if stored and there[:end] == stored[:end] and there.endswith(_ENDING % (last, position)):
+        return None  # as nearly all are: the relay adds members to the text as it is stored
     try:
-        left = (await js.stream_info(EVENTS_STREAM)).state.messages
-    except NotFoundError:
-        return
-    subscription = await js.pull_subscribe(
-        subjects.events,
-        stream=EVENTS_STREAM,
-        config=ConsumerConfig(ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, mem_storage=True),
+        theirs = parse_json(there)
+        its_position, its_id = position_of(there), str(theirs["id"])
+    except (ValueError, TypeError, KeyError):
+        return f"position {position}: the event store has {_id(stored)}, the stream has something that is no event"
+    if not stored:
+        return f"the event store ends at position {position}, the stream has {its_id} at position {its_position}"
+    ours = parse_json(stored)
+    if position != its_position:
+        return f"position {position}: the event store has {ours['id']}, the stream has position {its_position}"
+    private = event_class(ours["type"].removeprefix(TYPE_PREFIX)).private
+    ours["data"] = {name: value for name, value in ours["data"].items() if name not in private}
+    ours |= {"source": theirs.get("source"), "previous": last, "position": position}
+    other = [name for name in ("id", *sorted(ours.keys() | theirs.keys())) if ours.get(name) != theirs.get(name)]
+    if "id" in other:
+        return f"position {position}: the event store has {ours['id']}, the stream has {its_id}"
+    return (
+        f"position {position}: event {its_id} has other {other[0]} in the stream than in the event store"
+        if other
+        else None
     )
-    try:
-        while left > 0:
-            try:
-                messages = await subscription.fetch(min(BATCH, left), timeout=SILENCE_SECONDS)
-            except TimeoutError:
-                return
-            for message in messages:
-                yield message.data
-            left -= len(messages)
-    finally:
-        with suppress(NatsError, TimeoutError):
-            await subscription.unsubscribe()
 
 
-async def _last_position(client: Client, subjects: Subjects) -> int:
-    try:
-        last = await client.jetstream().get_last_msg(EVENTS_STREAM, subjects.events)
-    except NotFoundError:
-        return 0
-    return position_of(last.data or b"")
+_ENDING = b',"previous":%d,"position":%d}'
 
 
-def _ignore(_: Exception) -> None:
-    """A connection that is lost for good shows up as an error of whoever uses it."""
+def _id(stored: bytes) -> str:
+    return str(parse_json(stored)["id"]) if stored else "nothing"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from events.envelope import CloudEvent
 from events.link import LinkDismissed
-from projections.digest import State
+from projections.account import State
 
 Outcome = Literal["changes", "nothing", "refused"]
 Allowed = frozenset[Outcome]
@@ -35,7 +35,7 @@ class World:
 
     def row(self, entity: str, id: Any) -> dict[str, Any] | None:
         """A row, deleted or not."""
-        return self.state.tables[entity].get(id)
+        return self.state.row(entity, id if entity == "link" else (id, ""))
 
     def alive(self, entity: str, id: Any) -> bool:
         """Whether the row is there and not deleted."""
@@ -53,7 +53,7 @@ class World:
 
     def links_of(self, key: str) -> list[Pair]:
         """Every link of the key, live or not."""
-        return [pair for pair in self.state.links_of.get(key, ()) if pair[0] == key]
+        return [pair for pair in self.state.links_of(key) if pair[0] == key]
 
     def comes_back(self, pair: Pair) -> bool:
         """Whether link.restore brings it back."""

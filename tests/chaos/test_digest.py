@@ -12,8 +12,9 @@ import apsw
 import pytest
 
 import keyscope
+from projections.account import State
 from projections.database import open_reader, versioned
-from projections.digest import State, digest, first_difference, rows_of
+from projections.digest import digest, first_difference, rows_of
 from services.runtime.verify import Verdict, verify
 from tests.projections.world import World
 from tests.support.nats import Nats
