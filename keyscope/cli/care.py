@@ -122,10 +122,14 @@ def backup(
     *,
     data_dir: DataDir = None,
 ) -> None:
-    """Copy the event store while it works: everything else can be made from it."""
+    """Copy the event store while it works: everything else can be made from it.
+
+    The copy is a file of SQLite's, whether the event store is one too or is in PostgreSQL, and shows the store as it is
+    at one instant. Killed, it leaves no copy; start it again. Exit codes are those of `keyscope up`.
+    """
     from services.runtime import backup as copying
 
-    position = _do(lambda settings: copying.backup(settings, file), data_dir)
+    position = _do(lambda settings, progress: copying.backup(settings, file, progress), data_dir)
     typer.echo(f"{file}: the event store at position {position}")
 
 
@@ -136,12 +140,15 @@ def restore(
 ) -> None:
     """Make a copy the event store of a machine that has none. It begins a new epoch.
 
-    That is: events that were published after the copy was made are gone, so the relay makes the stream anew, and read
-    models build themselves anew. Subscribers have seen events that are no more: let them begin again.
+    The event store is where KEYSCOPE_EVENT_STORE says, in SQLite or PostgreSQL, wherever the copy was made. Killed, it
+    leaves no event store; start it again. Exit codes are those of `keyscope up`.
+
+    A new epoch: events that were published after the copy was made are gone, so the relay makes the stream anew, and
+    read models build themselves anew. Subscribers have seen events that are no more: let them begin again.
     """
     from services.runtime import backup as copying
 
-    position, epoch = _do(lambda settings: copying.restore(settings, file), data_dir)
+    position, epoch = _do(lambda settings, progress: copying.restore(settings, file, progress), data_dir)
     typer.echo(f"the event store is at position {position}, in epoch {epoch.id}; now start the service")
 
 
@@ -152,18 +159,27 @@ def new_epoch(*, data_dir: DataDir = None) -> None:
     """
     from services.runtime import backup as copying
 
-    epoch = _do(copying.new_epoch, data_dir)
+    epoch = _do(lambda settings, _: copying.new_epoch(settings), data_dir)
     typer.echo(f"epoch {epoch.id} begins; now start the service")
 
 
-def _do(work: "Callable[[Settings], Result]", data_dir: Path | None) -> "Result":
+def _do(work: "Callable[[Settings, Callable[[str, int, int], None]], Result]", data_dir: Path | None) -> "Result":
     settings = _settings(data_dir, None)
+    from rich.console import Console
+    from rich.progress import Progress
+
     from services.runtime.failures import Failure
 
-    try:
-        return work(settings)
-    except Failure as failure:
-        fail(failure)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("opening", total=None)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        try:
+            return work(settings, progress)
+        except Failure as failure:
+            fail(failure)
 
 
 def _settings(data_dir: Path | None, nats_url: str | None) -> "Settings":

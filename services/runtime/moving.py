@@ -2,7 +2,8 @@
 
 from services.runtime.failures import Exit, Failure, explain
 from services.runtime.settings import without_password
-from services.store.migrate import Progress, Refused, migrate
+from services.store.copying import Progress, Refused
+from services.store.migrate import migrate
 
 
 def move(source: str, target: str, progress: Progress) -> dict[str, str]:

@@ -21,6 +21,10 @@ from tests.support.up import Up
 Start = Callable[..., Up]
 
 
+def no_progress(_: str, __: int, ___: int) -> None:
+    pass
+
+
 async def channels(service: Service, *names: str) -> None:
     async with await service.connect() as ks:
         await ks.sales_channels.create([{"name": name} for name in names])
@@ -56,7 +60,7 @@ async def test_a_backup_while_it_works(service: Service, ks: keyscope.Keyscope, 
             await ks.sales_channels.create({"name": str(number)})
 
     loading = asyncio.create_task(load())
-    positions = [await asyncio.to_thread(backup, service.settings, tmp_path / f"{n}.db") for n in range(5)]
+    positions = [await asyncio.to_thread(backup, service.settings, tmp_path / f"{n}.db", no_progress) for n in range(5)]
     await loading
     assert positions == sorted(positions)
     for number, position in enumerate(positions):
@@ -69,9 +73,9 @@ async def test_an_empty_machine_gets_everything_back(
     service: Service, make_nats: Callable[..., Nats], tmp_path: Path
 ) -> None:
     await channels(service, "a", "b", "c")
-    backup(service.settings, tmp_path / "copy.db")
+    backup(service.settings, tmp_path / "copy.db", no_progress)
     other = Service(make_nats().url, tmp_path / "other")
-    assert restore(other.settings, tmp_path / "copy.db")[0] == 3
+    assert restore(other.settings, tmp_path / "copy.db", no_progress)[0] == 3
     await other.start()
     assert await seen(other) == ["a", "b", "c"]
     await channels(other, "d")
@@ -82,14 +86,14 @@ async def test_an_empty_machine_gets_everything_back(
 async def test_an_older_copy_on_the_old_machine(service: Service, tmp_path: Path) -> None:
     """Stream and read model are ahead of what is restored: both are made anew."""
     await channels(service, "a", "b")
-    backup(service.settings, tmp_path / "copy.db")
+    backup(service.settings, tmp_path / "copy.db", no_progress)
     await channels(service, "lost", "lost too")
     await agree(service)
     await service.stop()
     here = event_store(service)
     for file in here.parent.glob(f"{here.name}*"):
         file.unlink()
-    restore(service.settings, tmp_path / "copy.db")
+    restore(service.settings, tmp_path / "copy.db", no_progress)
     await service.start()
     await channels(service, "c", "d", "e")
     await agree(service)
@@ -99,14 +103,14 @@ async def test_an_older_copy_on_the_old_machine(service: Service, tmp_path: Path
 async def test_a_read_node_that_was_away_meanwhile(service: Service, tmp_path: Path) -> None:
     """Its read model is ahead, and the new events have positions that it knows already."""
     await channels(service, "a")
-    backup(service.settings, tmp_path / "copy.db")
+    backup(service.settings, tmp_path / "copy.db", no_progress)
     await channels(service, "lost", "lost too")
     await agree(service)
     await service.stop()
     here = event_store(service)
     for file in here.parent.glob(f"{here.name}*"):
         file.unlink()
-    restore(service.settings, tmp_path / "copy.db")
+    restore(service.settings, tmp_path / "copy.db", no_progress)
     await service.start("commands", "relay")
     await channels(service, "b", "c", "d", "e")
     await service.start("query")
@@ -132,7 +136,7 @@ async def test_an_older_copy_put_back_by_hand_is_refused(
 ) -> None:
     """`more` is what is written before the relay sees it: the stream is ahead, or has another event at its end."""
     await channels(service, "a")
-    backup(service.settings, tmp_path / "copy.db")
+    backup(service.settings, tmp_path / "copy.db", no_progress)
     await channels(service, "lost")
     await agree(service)
     await service.stop()
@@ -167,14 +171,14 @@ async def test_the_stream_of_another_store_is_left_alone(service: Service, tmp_p
 def test_restoring_over_a_store_is_refused(tmp_path: Path) -> None:
     service = Service("nats://127.0.0.1:4222", tmp_path / "data")
     open_store(service.settings.event_store_url).close()
-    backup(service.settings, tmp_path / "copy.db")
+    backup(service.settings, tmp_path / "copy.db", no_progress)
     with pytest.raises(Failure, match="already: move it away"):
-        restore(service.settings, tmp_path / "copy.db")
+        restore(service.settings, tmp_path / "copy.db", no_progress)
     with pytest.raises(Failure, match="there already: give the copy another name"):
-        backup(service.settings, tmp_path / "copy.db")
+        backup(service.settings, tmp_path / "copy.db", no_progress)
     (tmp_path / "rubbish.db").write_bytes(b"no database" * 1000)
     with pytest.raises(Failure, match="no copy of an event store"):
-        restore(Service("nats://127.0.0.1:4222", tmp_path / "new").settings, tmp_path / "rubbish.db")
+        restore(Service("nats://127.0.0.1:4222", tmp_path / "new").settings, tmp_path / "rubbish.db", no_progress)
 
 
 def test_keyscope_up_says_it_and_ends(keyscope_up: Start, tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ def test_keyscope_up_says_it_and_ends(keyscope_up: Start, tmp_path: Path) -> Non
 
     up = keyscope_up().wait_ready()
     asyncio.run(one_more(up.url))
-    backup(settings, tmp_path / "copy.db")
+    backup(settings, tmp_path / "copy.db", no_progress)
     asyncio.run(one_more(up.url))
     up.stop()
     for file in (tmp_path / "up").glob("events.db*"):

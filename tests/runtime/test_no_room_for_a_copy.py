@@ -26,6 +26,10 @@ LEFT = (0, 40_000, 80_000, 160_000, 320_000, 640_000, 1_280_000, 2_560_000)
 """Bytes that the disk still has: somewhere between them everything fits but the last step."""
 
 
+def no_progress(what: str, done: int, total: int) -> None:
+    pass
+
+
 def keyscope_with(files: int | None, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """The command line, no file of which may become larger than so many bytes."""
 
@@ -90,13 +94,13 @@ async def test_a_backup(filled: Service, ks: keyscope.Keyscope, tmp_path: Path) 
 
 async def test_a_backup_to_a_folder_that_is_not_there(filled: Service, tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"copy\.db cannot be opened") as refusal:
-        backup(filled.settings, tmp_path / "nowhere" / "copy.db")
+        backup(filled.settings, tmp_path / "nowhere" / "copy.db", no_progress)
     assert refusal.value.exit is Exit.NO_FILE
 
 
 async def test_a_restore(filled: Service, tmp_path: Path) -> None:
     copy, data = tmp_path / "copy.db", tmp_path / "restored"
-    position = backup(filled.settings, copy)
+    position = backup(filled.settings, copy, no_progress)
     with room(data) as ways:
         done = 0
         for disk, left in ways:
@@ -104,7 +108,7 @@ async def test_a_restore(filled: Service, tmp_path: Path) -> None:
             if ran.returncode == 0:
                 done += 1
                 again = Service(filled.settings.nats_url, data).settings
-                assert backup(again, tmp_path / f"{left}.db") == position
+                assert backup(again, tmp_path / f"{left}.db", no_progress) == position
                 (data / "events.db").unlink()
             else:
                 refused(ran)

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from events.sales_channel import SalesChannelCreated
-from services.store import migrate as module
+from services.store import copying
 from services.store.application import open_store
 from services.store.commit import Outcome, Sweep
-from services.store.migrate import Refused, migrate
+from services.store.copying import Refused
+from services.store.migrate import migrate
 from tests.store.test_store import T, channel, commit, recorded
 from tests.support.postgres import Postgres
 
@@ -80,13 +81,14 @@ def test_the_stream_goes_on(old: str, postgres: Postgres) -> None:
 
 
 def test_broken_off_and_started_again(old: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 40)
+    """Nothing is there half; and what is there already is not copied again."""
+    monkeypatch.setattr(copying, "BATCH", 40)
     new = postgres.store()
 
     class Pulled(Exception):
         """The plug."""
 
-    for after in (2, 5, 12, 20, 27):
+    for after in (0, 2, 5, 12, 20, 27):
         left = itertools.count(after, -1)
 
         def pull(*_: object, left: Iterator[int] = left) -> None:
@@ -95,21 +97,28 @@ def test_broken_off_and_started_again(old: str, postgres: Postgres, monkeypatch:
 
         with pytest.raises(Pulled):
             migrate(old, new, pull)
-    migrate(old, new, lambda *_: None)
+        with closing(open_store(new)) as store:
+            assert store.recorder.position() == 0
+            assert store.recorder.api_key_of("pk_sc_7é") is None
+    digests = migrate(old, new, lambda *_: None)
+    told: list[str] = []
+    assert migrate(old, new, lambda what, _, __: told.append(what)) == digests
+    assert {what.partition(" ")[0] for what in told} == {"comparing"}
     same(old, new)
 
 
-def test_a_store_of_somebody_else_is_not_touched(old: str, postgres: Postgres) -> None:
+@pytest.mark.parametrize("events", [1, 500])
+def test_a_store_of_somebody_else_is_not_touched(old: str, postgres: Postgres, events: int) -> None:
     new = postgres.store()
     with closing(open_store(new)) as store:
-        store.write(commit(recorded(1, channel("other"))))
+        for n in range(events):
+            store.write(commit(recorded(1, channel(f"other{n}")), known=n))
+        before = store.recorder.notifications(0, 1_000)
     with pytest.raises(Refused, match="not the same in both"):
         migrate(old, new, lambda *_: None)
     with closing(open_store(new)) as store:
-        for n in range(500):
-            store.write(commit(recorded(1, channel(f"other{n}")), known=n))
-    with pytest.raises(Refused, match="not those of the source"):
-        migrate(old, new, lambda *_: None)
+        assert store.recorder.notifications(0, 1_000) == before
+        assert store.recorder.api_key_of("pk_sc_7é") is None
 
 
 def test_a_source_that_is_not_there(tmp_path: Path, postgres: Postgres) -> None:
