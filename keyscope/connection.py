@@ -34,6 +34,10 @@ class Connection:
         """Remember `position`, if it is the highest seen."""
         self.position = max(self.position, position)
 
+    def forget(self) -> None:
+        """The positions seen are those of a history that is no more."""
+        self.position = 0
+
     def reconnected(self) -> None:
         """Tell the sources."""
         self._tell(lambda source: source.reconnected())

@@ -39,7 +39,8 @@ class Feed:
 
     `caught_up` is called whenever all events that the stream had a moment ago have been handled: with the last of them,
     with every heartbeat, and at the start if there is none. While `handle` waits, at most a window of the server's flow
-    control waits behind it.
+    control waits behind it. When the stream has become one of another history, whose positions begin anew,
+    `another_history` is called, and the feed goes on with what comes from then on.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Feed:
         handle: Handle,
         *,
         caught_up: CaughtUp = _nothing,
+        another_history: CaughtUp = _nothing,
         heartbeat: float = 5.0,
     ) -> None:
         self._nc = nc
@@ -57,6 +59,7 @@ class Feed:
         self._subjects = subjects
         self._handle = handle
         self._caught_up = caught_up
+        self._another_history = another_history
         self._heartbeat = heartbeat
         self._place = Place(0, 1, "")
         self._consumer: _Consumer | None = None
@@ -113,7 +116,11 @@ class Feed:
 
     async def _renew(self) -> None:
         await self._drop()
-        self._place = await self._stream.resume(self._place)
+        place = await self._stream.resume(self._place)
+        if self._place.epoch and place.epoch not in ("", self._place.epoch):
+            self._another_history()
+            place = await self._stream.find("now")
+        self._place = place
         consumer = self._consumer = _Consumer(self, self._nc.new_inbox())
         consumer.subscription = await self._nc.subscribe(consumer.inbox, cb=consumer.receive)
         nothing_waits = await self._stream.create_consumer(

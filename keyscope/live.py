@@ -3,7 +3,7 @@
 import asyncio
 
 from keyscope.connection import Connection
-from keyscope.errors import KeyscopeError
+from keyscope.errors import Conflict, KeyscopeError
 from keyscope.event import Event
 from keyscope.feed import Feed
 from keyscope.stream import Since, Stream
@@ -20,7 +20,9 @@ class LiveSource:
         self._since = since
         self._stream = Stream(connection)
         self._queue: asyncio.Queue[Event] = asyncio.Queue(WAITING)
-        self._feed = Feed(connection.nc, self._stream, subjects, self._put, caught_up=self._caught_up)
+        self._feed = Feed(
+            connection.nc, self._stream, subjects, self._put, caught_up=self._caught_up, another_history=self._over
+        )
         self._follow = follow
         self._changed = asyncio.Event()
         self._ended = False
@@ -61,6 +63,10 @@ class LiveSource:
     async def _put(self, event: Event) -> None:
         await self._queue.put(event)
         self._changed.set()
+
+    def _over(self) -> None:
+        self._connection.forget()
+        self.end(Conflict("the event store was put back to an earlier state: begin anew, with an empty state"))
 
     def _caught_up(self) -> None:
         if not self._follow:

@@ -81,6 +81,7 @@ class Storefront:
         self._touched: dict[str, int] = {}
         self._touched_all = 0
         self._following = False
+        self._histories = 0
         self._beginning = asyncio.Lock()
         self._stream = Stream(connection)
         self._feed = Feed(
@@ -89,6 +90,7 @@ class Storefront:
             [connection.subjects.events(pattern) for pattern in _EVENTS],
             self._apply,
             caught_up=self._caught_up,
+            another_history=self._forget,
             heartbeat=stale_after / HEARTBEATS_BEFORE_STALE,
         )
         self._on: dict[str, Callable[[Event], Awaitable[None]]] = {
@@ -167,6 +169,14 @@ class Storefront:
         self._entries.clear()
         self._tokens.clear()
 
+    def _forget(self) -> None:
+        """What is remembered, or asked for at this moment, is of a history that is no more."""
+        self.end(None)
+        self._connection.forget()
+        self._touched.clear()
+        self._touched_all = 0
+        self._histories += 1
+
     async def _load(self, token: str) -> PublishableKeyContext:
         if not await self._follow():
             scope = await self._query.scope(token, position=self._connection.position)
@@ -174,10 +184,10 @@ class Storefront:
         left = ATTEMPTS
         while True:
             left -= 1
-            asked_from = self._feed.position
+            asked_from, history = self._feed.position, self._histories
             scope = await self._query.scope(token, position=max(asked_from, self._connection.position))
             context = PublishableKeyContext(token, tuple(sorted(map(sys.intern, scope["sales_channel_ids"]))))
-            if not self._changed_since(asked_from, scope):
+            if history == self._histories and not self._changed_since(asked_from, scope):
                 self._remember(context, scope["key"])
                 return context
             if not left:

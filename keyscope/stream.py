@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from keyscope.bus import timestamp
 from keyscope.connection import Connection
 from keyscope.errors import InvalidData, NotFound, Unavailable
 from keyscope.event import Event, parsed
-from keyscope.subjects import EVENTS_STREAM
+from keyscope.subjects import EPOCH, EVENTS_STREAM
 
 Since = Literal["beginning", "now"] | int | datetime
 """Where to begin: at the first event ever, with what comes from now on, after a position, or at a time."""
@@ -29,6 +29,8 @@ class Place:
     position: int
     sequence: int
     created: str
+    epoch: str = ""
+    """Which history of events the positions are those of; empty where that is not known."""
 
 
 class Stream:
@@ -43,7 +45,10 @@ class Stream:
 
     async def find(self, since: Since) -> Place:
         """The place where `since` begins. Raises Unavailable without a stream, InvalidData for a wrong `since`."""
-        created, first, last = await self._state()
+        created, first, last, epoch = await self._state()
+        return replace(await self._find(since, created, first, last), epoch=epoch)
+
+    async def _find(self, since: Since, created: str, first: int, last: int) -> Place:
         if since == "beginning":
             return Place(0, 1, created)
         if since == "now":
@@ -66,7 +71,7 @@ class Stream:
 
     async def resume(self, place: Place) -> Place:
         """`place`, wherever it is now: elsewhere, if the stream was made anew or cut off meanwhile."""
-        created, _, last = await self._state()
+        created, _, last, _ = await self._state()
         if created == place.created and place.sequence <= last + 1:
             return place
         return await self.find(place.position)
@@ -88,14 +93,15 @@ class Stream:
             return None
         return config
 
-    async def _state(self) -> tuple[str, int, int]:
-        """When the stream was made, its first sequence and its last."""
+    async def _state(self) -> tuple[str, int, int, str]:
+        """When the stream was made, its first sequence and its last, and its epoch."""
         try:
             info = await self._api(f"STREAM.INFO.{EVENTS_STREAM}", None)
         except NotFound:
             raise Unavailable(f"the stream {EVENTS_STREAM} is not there: has the service ever run?") from None
         # An empty stream tells 0 as its first sequence, where nothing can begin.
-        return info["created"], max(1, info["state"]["first_seq"]), info["state"]["last_seq"]
+        epoch = (info["config"].get("metadata") or {}).get(EPOCH, "")
+        return info["created"], max(1, info["state"]["first_seq"]), info["state"]["last_seq"], epoch
 
     async def _search(self, wanted: Callable[[Event], bool], first: int, last: int, created: str) -> Place:
         """The place before the first wanted event. What is wanted must be so from some event on."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 EVENTS_STREAM = "KEYSCOPE_EVENTS"
+EPOCH = "keyscope_epoch"
+"""In that stream's metadata: a store that was put back to an earlier state begins a new history of events."""
 
 COMMAND_ID = "Nats-Msg-Id"
 ACTOR = "Keyscope-Actor"

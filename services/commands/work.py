@@ -19,6 +19,10 @@ NEWER_RELEASE_MS = 1_000
 """Until a command may have come to a replica of the newer release."""
 
 
+SETTLING_MS = 50
+"""Until a channel's links may have come back: a step of two hundred keys takes some milliseconds."""
+
+
 class Work:
     """One batch. Commands run on it one after the other; one that fails leaves no trace.
 
@@ -45,7 +49,7 @@ class Work:
     def preload(self, ids: Iterable[str]) -> None:
         """Load all of these at once that are not cached: one question to the store instead of one each."""
         named = set(ids)
-        missing = {id for id in named if self.cache.get(id) is None}
+        missing = {id for id in named if id not in self._touched and self.cache.get(id) is None}
         AGGREGATES.add(len(named) - len(missing), "hit")
         AGGREGATES.add(len(missing), "miss")
         if len(missing) > 1:
@@ -55,7 +59,7 @@ class Work:
                 return
             for aggregate in found.values():
                 self.cache.put(aggregate)
-            self._absent = missing - found.keys()
+            self._absent |= missing - found.keys()
 
     def begin(self, context: Context, now: str) -> None:
         """The next command starts."""
@@ -189,6 +193,18 @@ class Work:
         """Whether a sweep of the channel is unfinished."""
         begun = any(sweep.sales_channel_id == channel_id for sweep in self.new_sweeps)
         return begun or self.store.recorder.has_sweep(channel_id)
+
+    def must_be_settled(self, channel: SalesChannel) -> None:
+        """Raises Unavailable for a channel that was restored while its links are still on their way back.
+
+        They come in the order of the channels' events, so what is linked or dismissed in between would not stay.
+        """
+        if channel.alive and channel.restored and self.sweeping(channel.id):
+            raise Unavailable(
+                f"the links of {channel.id} are still coming back: try again",
+                retry_after_ms=SETTLING_MS,
+                ids=[channel.id],
+            )
 
     def _record(self, aggregate: Aggregate, event: Event, rendered: str) -> str:
         aggregate.apply(event)

@@ -34,6 +34,8 @@ class SalesChannel(Aggregate):
         self.deleted_at: str | None = None
         self.gone = False
         """Deleted for good: `withDeleted` does not show it either."""
+        self.restored = False
+        """It came back once: its links may be on their way still."""
 
     @staticmethod
     def create(id: str, new: NewChannel, now: str) -> SalesChannelCreated:
@@ -95,7 +97,7 @@ class SalesChannel(Aggregate):
             case SalesChannelDeleted():
                 self.deleted_at, self.gone = event.deleted_at, event.permanent
             case SalesChannelRestored():
-                self.deleted_at, self.gone = None, False
+                self.deleted_at, self.gone, self.restored = None, False, True
                 self.updated_at = event.updated_at
 
     def _take(self, event: SalesChannelCreated | SalesChannelUpdated) -> None:
@@ -118,7 +120,7 @@ class SalesChannel(Aggregate):
         }
 
     def state(self) -> dict[str, Any]:
-        return {**self.as_json(), "gone": self.gone, "version": self.version}
+        return {**self.as_json(), "gone": self.gone, "restored": self.restored, "version": self.version}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:

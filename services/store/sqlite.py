@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import starmap
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar
 
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
@@ -60,7 +61,9 @@ class _Transaction(SQLiteTransaction):
             raise OperationalError(error) from error
         return cursor
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             super().__exit__(kind, error, trace)
         except BaseException:

@@ -211,3 +211,34 @@ async def _stream(service: Service) -> object:
     info = await client.jetstream().stream_info("KEYSCOPE_EVENTS")
     await client.close()
     return info
+
+
+async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: Path) -> None:
+    """The new events have positions that it has passed: a key that is revoked then must not be good for it."""
+    async with await service.connect(actor="ann") as ks, await service.connect(actor="bob") as there:
+        key = await ks.api_keys.create({"title": "Web", "type": "publishable"})
+        backup(service.settings, tmp_path / "copy.db")
+        await channels(service, "lost", "lost too", "and more", "and more")
+        await agree(service)
+        storefront = await there.storefront(stale_after=0.5)
+        events = there.events.all()
+        async with storefront, events:
+            await storefront.load(key["token"])
+            await service.stop()
+            here = event_store(service)
+            for file in here.parent.glob(f"{here.name}*"):
+                file.unlink()
+            restore(service.settings, tmp_path / "copy.db")
+            await service.start()
+            async with await service.connect(actor="cyd") as after:
+                await after.api_keys.revoke(key["id"], {"revoked_by": "cyd"})
+            with pytest.raises(keyscope.Conflict, match="begin anew"):
+                async with asyncio.timeout(25):
+                    await anext(events)
+            async with asyncio.timeout(10):
+                while not storefront.fresh:
+                    await asyncio.sleep(0.05)
+            assert storefront.resolve(key["token"]) is None
+            with pytest.raises(keyscope.NotAllowed):
+                await storefront.load(key["token"])
+            assert len((await there.query.graph(entity="api_key", fields=["id"]))["data"]) == 1

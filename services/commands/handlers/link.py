@@ -26,6 +26,7 @@ def _create(work: Work, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
     rows = []
     for pair in pairs:
         key, channel = work.key(pair.api_key.id), work.channel(pair.sales_channel.id)
+        work.must_be_settled(channel)
         event = key.link(channel, link_id, work.now)
         if event:
             work.record(key, event)
@@ -51,8 +52,13 @@ def _dismiss(work: Work, wanted: list[Pairs]) -> list[dict[str, Any]]:
 
 
 def _dismissed(work: Work, key: ApiKey | None, channel_id: str, reason: Any) -> Iterator[dict[str, Any]]:
-    event = key.dismiss(channel_id, reason, work.now) if key else None
-    if key and event:
+    if key is None or channel_id not in key.links:
+        return
+    channel = work.find_channel(channel_id)
+    if channel is not None:
+        work.must_be_settled(channel)
+    event = key.dismiss(channel_id, reason, work.now)
+    if event:
         row = key.link_as_json(channel_id)
         work.record(key, event)
         yield {**row, "deleted_at": event.deleted_at}  # Medusa answers the updated_at of before
@@ -85,9 +91,11 @@ def restore(work: Work, command: Command) -> Result:
 
 def _restored(work: Work, key: ApiKey, channel_id: str, fates: frozenset[Fate]) -> bool:
     channel = work.find_channel(channel_id)
-    event = key.relink(channel, fates, work.now) if channel else None
-    if event:
-        work.record(key, event)
+    if channel is not None:
+        work.must_be_settled(channel)
+        event = key.relink(channel, fates, work.now)
+        if event:
+            work.record(key, event)
     return key.links[channel_id].fate == "live"
 
 
@@ -95,7 +103,9 @@ def _for_each(work: Work, ends: Ends | list[Ends], act: Any) -> Result:
     """Act on each (key, channel) row of the ends; the answer lists those for which it was true, in two columns."""
     keys: list[str] = []
     channels: list[str] = []
-    for key, channel_id in list(_rows(work, _as_list(ends))):
+    rows = list(_rows(work, _as_list(ends)))
+    work.preload(channel_id for _, channel_id in rows)
+    for key, channel_id in rows:
         if act(key, channel_id):
             keys.append(key.id)
             channels.append(channel_id)
