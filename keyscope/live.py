@@ -61,8 +61,9 @@ class LiveSource:
         self._changed.set()
 
     async def _put(self, event: Event) -> None:
-        await self._queue.put(event)
-        self._changed.set()
+        if not self._ended:
+            await self._queue.put(event)
+            self._changed.set()
 
     def _over(self) -> None:
         self._connection.forget()

@@ -46,7 +46,7 @@ class Workflow:
 
     The ids of all commands derive from `id`. With an id of your own, a workflow whose process died can be run again:
     the steps that were done answer what they answered. One that failed and was undone needs a new id to be tried anew.
-    An update is put back to what was there when its step was run last, which in a second run is what the first one made.
+    An update is put back to what was there when its step was run last: in a second run, to what the first one made.
     """
 
     def __init__(self, commands: Commands, query: Query, links: Links, id: str) -> None:

@@ -241,4 +241,7 @@ async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: 
             assert storefront.resolve(key["token"]) is None
             with pytest.raises(keyscope.NotAllowed):
                 await storefront.load(key["token"])
+            await channels(service, "of the new history")
+            with pytest.raises(keyscope.Conflict):  # and nothing of the new one
+                await anext(events)
             assert len((await there.query.graph(entity="api_key", fields=["id"]))["data"]) == 1
