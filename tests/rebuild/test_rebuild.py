@@ -213,6 +213,27 @@ async def test_a_full_disk_delays_going_over(
     assert (await rebuilding.rebuild(service.settings, patience=10, progress=no_progress)).in_use
 
 
+async def test_one_whose_log_could_not_be_folded_is_not_used(
+    service: Service, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says nothing when it closes a file and the disk has no room to fold the log into it."""
+
+    def unfolded(path: Path) -> Projector:
+        projector = Projector(path)
+        projector._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        return projector
+
+    await fill(ks)
+    before = await shown(ks)
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuilding, "Projector", unfolded)
+        with pytest.raises(Failure, match="the disk is full") as failure:
+            await rebuilding.rebuild(service.settings, patience=3, progress=no_progress)
+    assert failure.value.exit is Exit.NO_ROOM
+    assert [*generations(service.settings.read_model_path)] == [0]
+    assert await shown(ks) == before
+
+
 async def test_a_follower_says_that_its_disk_is_full(
     service: Service, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
