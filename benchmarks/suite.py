@@ -88,7 +88,9 @@ class Bench:
         return measured
 
     def _first(self, workload: str) -> int:
-        return {"create": self._created, "create_100": self._created, "dismiss": self._dismissed}.get(workload, 0)
+        if workload.startswith("create"):
+            return self._created
+        return self._dismissed if workload == "dismiss" else 0
 
     def _used(self, workload: str, measured: dict[str, Any]) -> None:
         if workload == "dismiss":

@@ -92,9 +92,15 @@ def filter_linked(loaded: Loaded, _: int) -> Iterator[Request]:
 _PAIR = b'{"api_key":{"api_key_id":"%b"},"sales_channel":{"sales_channel_id":"%b"}}'
 
 
-def link_command(verb: str, per_call: int = 1) -> Callable[[Loaded, int], Iterator[Request]]:
-    """Commands that each name `per_call` pairs not named before, with an id of their own as every real client's."""
+def link_command(
+    verb: str, per_call: int = 1, *, sampled: float | None = None
+) -> Callable[[Loaded, int], Iterator[Request]]:
+    """Commands that each name `per_call` pairs not named before, with an id of their own as every real client's.
+
+    `sampled`: each with a traceparent of its own too, of which that share is sampled.
+    """
     subject = f"keyscope.cmd.link.{verb}".encode()
+    every = round(1 / sampled) if sampled else 0
 
     def requests(loaded: Loaded, first: int) -> Iterator[Request]:
         keys = loaded.dataset.keys
@@ -102,6 +108,8 @@ def link_command(verb: str, per_call: int = 1) -> Callable[[Loaded, int], Iterat
         while True:
             pairs = [_PAIR % tuple(map(str.encode, write_pair(n + i, keys))) for i in range(per_call)]
             header = b"Nats-Msg-Id: bench-%b-%d\r\n" % (verb.encode(), n)
+            if sampled is not None:
+                header += b"traceparent: 00-%032x-%016x-%02d\r\n" % (n + 1, n + 1, bool(every) and n % every == 0)
             yield subject, header, pairs[0] if per_call == 1 else b"[" + b",".join(pairs) + b"]"
             n += per_call
 
@@ -121,6 +129,10 @@ WORKLOADS: dict[str, Workload] = {
     "reverse": Workload(reverse, lambda data: len(data[0]["publishable_api_keys"]) >= 1_000),
     "filter_linked": Workload(filter_linked, lambda data: len(data) == 20),
     "create": Workload(link_command("create"), lambda data: len(data) == 1 and data[0]["deleted_at"] is None),
+    **{
+        f"create_{name}": Workload(link_command("create", sampled=share), lambda data: len(data) == 1)
+        for name, share in {"unsampled": 0, "sampled_1": 0.01, "sampled_100": 1}.items()
+    },
     "create_100": Workload(link_command("create", 100), lambda data: len(data) == 100, items=100),
     "dismiss": Workload(link_command("dismiss"), lambda data: len(data) == 1 and data[0]["deleted_at"] is not None),
 }
