@@ -20,6 +20,7 @@ from keyscope.jobs import Jobs
 from keyscope.links import Links
 from keyscope.query import Query
 from keyscope.sales_channels import SalesChannels
+from keyscope.servers import without_password
 from keyscope.storefront import Storefront
 from keyscope.types import CallOptions, CommandReply
 from keyscope.workflow import Workflow
@@ -176,7 +177,7 @@ async def _open(
             await nc.connect(servers, **settings)
     except (nats.errors.Error, OSError, TimeoutError) as error:
         await nc.close()
-        where = servers if isinstance(servers, str) else ", ".join(servers)
+        where = without_password(servers if isinstance(servers, str) else ",".join(servers))
         raise Unavailable(f"cannot connect to NATS at {where}: {(errors or [_said(error)])[-1]}") from None
     nc.options["max_reconnect_attempts"] = attempts
 

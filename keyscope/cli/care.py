@@ -192,5 +192,5 @@ def _settings(data_dir: Path | None, nats_url: str | None) -> "Settings":
         settings = load(nats_url=nats_url, data_dir=data_dir)
     except Failure as failure:
         fail(failure)
-    logs.configure(settings.log_format, settings.log_level, process="cli")
+    logs.configure(settings.log_format, settings.log_level, process="cli", hidden=settings.hidden())
     return settings

@@ -77,7 +77,7 @@ def up(
             data_dir = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyscope-")))
         try:
             settings = load(data_dir=data_dir, nats_port=port, http_port=http_port, log_format=log_format)
-            logs.configure(settings.log_format, settings.log_level, process="up")
+            logs.configure(settings.log_format, settings.log_level, process="up", hidden=settings.hidden())
             code = everything(settings, ready=_quiet if command else _banner, command=command or ())
         except Failure as failure:
             fail(failure)
@@ -99,7 +99,7 @@ def run(
 
     try:
         settings = load(nats_url=nats_url, data_dir=data_dir, log_format=log_format)
-        logs.configure(settings.log_format, settings.log_level, process="+".join(services))
+        logs.configure(settings.log_format, settings.log_level, process="+".join(services), hidden=settings.hidden())
         from services.runtime import host
 
         host.run(services, settings, ready=lambda: typer.echo(f"ready: {', '.join(services)}"))

@@ -11,6 +11,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import namedtuple_row
 
+from services.store.urls import check
+
 ROWS_AT_ONCE = 2_000
 CONNECT_SECONDS = 10
 
@@ -97,12 +99,15 @@ class MedusaDatabase:
 def open_medusa(url: str, schema: str = "public") -> Iterator[MedusaDatabase]:
     """Read the database at `url`; nothing is written, and Medusa may go on meanwhile. Raises NotMedusa."""
     try:
+        check(url)
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, application_name="keyscope import") as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             yield MedusaDatabase(connection, schema)
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         raise NotMedusa(f"this is no Medusa database: {error.diag.message_primary}") from None
+    except ValueError as error:
+        raise NotMedusa(str(error)) from None
     except psycopg.Error as error:
         said = error.diag.message_primary or str(error).strip().partition("\n")[0]
         raise NotMedusa(f"the database cannot be read: {said}") from None

@@ -4,7 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from services.runtime.settings import Settings, without_password
+from keyscope.servers import without_password
+from services.runtime.settings import Settings
 
 
 def banner(settings: Settings) -> str:

@@ -82,9 +82,10 @@ class _Host:
             self._stop(self._settings.drain_seconds)
             await asyncio.wait(services)
             beating.cancel()
-        for ended in (*services, lost):
-            if ended.done():
-                ended.result()
+        errors = [ended.exception() for ended in (*services, lost) if ended.done()]  # all, or asyncio logs the others
+        for error in errors:
+            if error is not None:
+                raise error
 
     async def _serve(self, name: str, context: Context) -> None:
         service = SERVICES[name]

@@ -4,19 +4,24 @@ Keyscope's own loggers are structlog's; those of libraries are the standard libr
 Keys that recur: `process` (commands, reads, nats-server …), `logger`, `level`, `timestamp`, `event`.
 """
 
+import json
 import logging
 import sys
+from collections.abc import Collection
 from typing import Literal
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 QUIET = ("asyncio", "eventsourcing", "faststream", "nats")
 """Libraries whose news are nobody's: only their warnings are logged."""
 
 
-def configure(format: Literal["console", "json"], level: str, *, process: str) -> None:
-    """Log from here on as `process`. Tracebacks are text and never show the values of variables."""
+def configure(format: Literal["console", "json"], level: str, *, process: str, hidden: Collection[str] = ()) -> None:
+    """Log from here on as `process`. Tracebacks are text and never show the values of variables.
+
+    What is `hidden` is shown as `***`: a library may quote a password in an error that nobody has thought of.
+    """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -39,7 +44,7 @@ def configure(format: Literal["console", "json"], level: str, *, process: str) -
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _Masking(hidden)],
         )
     )
     root = logging.getLogger()
@@ -55,3 +60,17 @@ def configure(format: Literal["console", "json"], level: str, *, process: str) -
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+class _Masking:
+    """The last processor: it has the line as it will be written."""
+
+    def __init__(self, hidden: Collection[str]) -> None:
+        escaped = {json.dumps(text, ensure_ascii=False)[1:-1] for text in hidden}
+        self._hidden = sorted({*hidden, *escaped}, key=len, reverse=True)
+
+    def __call__(self, _: WrappedLogger, __: str, line: EventDict | str) -> str:
+        text = str(line)
+        for secret in self._hidden:
+            text = text.replace(secret, "***")
+        return text

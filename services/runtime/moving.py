@@ -1,7 +1,7 @@
 """`keyscope migrate-store`: its failures as the user reads them."""
 
+from keyscope.servers import without_password
 from services.runtime.failures import Exit, Failure, explain
-from services.runtime.settings import without_password
 from services.store.copying import Progress, Refused
 from services.store.migrate import migrate
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -20,7 +20,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from keyscope.servers import without_password
 from services.runtime.failures import Exit, Failure, cannot_read
+from services.store.urls import check
 
 
 def _number(text: object) -> object:
@@ -150,6 +152,7 @@ class Settings(BaseSettings):
                 "an event store is named as sqlite:///PATH (an absolute path has four slashes) "
                 "or as postgresql://USER@HOST/DATABASE"
             )
+        check(url)
         if "password=" in urlsplit(url).query:
             raise ValueError("the password belongs before the host, postgresql://USER:PASSWORD@HOST/DATABASE")
         return url
@@ -158,7 +161,7 @@ class Settings(BaseSettings):
     def _locked(self) -> Self:
         """Whoever reaches a NATS without credentials can make keys; on loopback that is whoever is on this machine."""
         proven = self.nats_user, self.nats_token, self.nats_credentials, self.nats_nkey, self.nats_tls_cert
-        open_doors = [url for url in self.nats_servers if "@" not in url and not _is_loopback(url)]
+        open_doors = [url for url in self.nats_servers if not (_parts(url).username or _is_loopback(url))]
         if open_doors and not any(proven) and not self.insecure:
             raise ValueError(
                 f"{open_doors[0]} is not on this machine, and there are no credentials for it: name them in "
@@ -207,6 +210,15 @@ class Settings(BaseSettings):
         host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host
         return f"http://{host}:{self.http_port}"
 
+    def hidden(self) -> set[str]:
+        """What must not be shown anywhere: passwords, tokens and shared secrets, as they are and as URLs have them."""
+        secret = {self.nats_password, self.nats_token, self.http_jwt_secret}
+        found = {each.get_secret_value() for each in secret if each is not None}
+        for url in (*self.nats_servers, self.event_store, self.http_jwt_jwks_url):
+            user, colon, password = url.rpartition("@")[0].rpartition("//")[2].partition(":")
+            found |= {password, unquote(password)} if colon else {user} if url in self.nats_servers else set()
+        return found - {""}
+
     def lines(self) -> list[str]:
         """All settings as an environment file, with what each is for. Secrets are masked."""
         lines = []
@@ -245,22 +257,26 @@ def load(**overrides: Any) -> Settings:
         raise Failure(Exit.CONFIG, "; ".join(_problem(problem) for problem in error.errors())) from None
 
 
+def _parts(url: str) -> SplitResult:
+    """Of the URL of a NATS, with or without its scheme. Raises ValueError, which quotes nothing of it."""
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        _ = parts.port  # raises ValueError for what is no number
+        if "@" not in f"{parts.path}{parts.query}{parts.fragment}":
+            return parts
+    except ValueError:
+        pass
+    raise ValueError(
+        "that is no URL, or list of URLs; a password with special characters goes into KEYSCOPE_NATS_PASSWORD"
+    )
+
+
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    host = _parts(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def without_password(urls: str) -> str:
-    """`urls` as they may be shown: `user:password@` in a URL becomes `***@`."""
-    return ",".join(_masked(url) for url in urls.split(","))
-
-
-def _masked(url: str) -> str:
-    credentials, at, rest = urlsplit(url).netloc.rpartition("@")
-    return url.replace(f"{credentials}@{rest}", f"***@{rest}", 1) if at else url
 
 
 def _problem(problem: Any) -> str:

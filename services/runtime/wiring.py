@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from events.subjects import Subjects
+from keyscope.servers import without_password
 from projections.database import versioned
 from services.bus.client import Client
 from services.bus.measures import CHECKS
@@ -21,7 +22,7 @@ from services.relay import service as relay
 from services.runtime.credentials import options
 from services.runtime.failures import Exit, Failure
 from services.runtime.locks import hold
-from services.runtime.settings import Settings, without_password
+from services.runtime.settings import Settings
 
 LEAST_PAYLOAD = 256 * 1024
 """Bytes that the broker must take: those of an event whose texts are as long as they may be, and some more."""

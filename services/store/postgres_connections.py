@@ -18,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
+from services.store.urls import check
+
 SIZE = 4
 """Connections at most: the writer's, and those of a few readers."""
 PATIENCE_SECONDS = 5.0
@@ -48,6 +50,7 @@ class Place:
     @classmethod
     def of(cls, url: str) -> Self:
         """From libpq's URL with `schema` as one more parameter. Raises ValueError, which never tells the password."""
+        check(url)
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         schema = query.pop("schema", "public")
