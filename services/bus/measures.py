@@ -20,7 +20,7 @@ class Counter:
         ALL.append(self)
 
     def add(self, amount: float, *labels: str) -> None:
-        """Count so many more."""
+        """Count so many more. 0 shows it from now on: Prometheus sees no growth in what it meets for the first time."""
         self.values[labels] += amount
 
 
@@ -79,6 +79,7 @@ SELF_CHECKED = Counter(
     "Keys whose rows were to be compared with their events, by result",
     "result",
 )
+DIFFERENCES = Gauge("keyscope_self_check_differences", "What was found to differ, until the read model is another one")
 QUERIES = Histogram(
     "keyscope_query_seconds",
     "Answering a query, without waiting for its position, by what is asked and where it ran (loop or thread)",

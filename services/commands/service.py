@@ -8,8 +8,10 @@ from importlib.metadata import version
 import structlog
 from nats.aio.client import Client
 
+from events.commands import COMMANDS
 from events.subjects import Subjects
 from services.bus.measures import CHECKS, STORED, WAITING
+from services.bus.measures import COMMANDS as ANSWERED
 from services.bus.streams import ensure_stream, jobs_stream, reached
 from services.bus.tasks import end
 from services.commands.authenticate import Authenticator
@@ -58,6 +60,9 @@ async def serve(
         door = RequestDoor(client, subjects, desk, version("keyscope"))
         jobs_client = await connect("keyscope-jobs")
         broker = job_broker(jobs_client, subjects, desk, replicas)
+        for name in COMMANDS:
+            for outcome in ("unavailable", "unexpected_state"):
+                ANSWERED.add(0, name, outcome)
         WAITING.read = lambda: writer.waiting
         STORED.read = lambda: writer.position
         CHECKS["event store"] = lambda: store_problem(opened)

@@ -24,7 +24,7 @@ from projections.account import State
 from projections.database import open_reader
 from projections.digest import COLUMNS, Row, differences, id_of
 from projections.projector import position_of
-from services.bus.measures import CHECKS, SELF_CHECKED
+from services.bus.measures import CHECKS, DIFFERENCES, SELF_CHECKED
 
 MOST_CHANNELS = 500
 """A key with more is passed over: naming all of them in one consumer is too much."""
@@ -58,6 +58,7 @@ class SelfCheck:
     async def run(self) -> None:
         """Check until cancelled."""
         CHECKS[NAME] = self._problem
+        DIFFERENCES.read = lambda: len(self._differences())
         for result in RESULTS:
             SELF_CHECKED.add(0, result)  # an increase is seen only from a value that was there before
         while True:
@@ -75,11 +76,15 @@ class SelfCheck:
                 SELF_CHECKED.add(1, "failed")
                 log.exception("a self-check failed")
 
-    def _problem(self) -> str | None:
+    def _differences(self) -> list[str]:
         self._found = {id: path for id, path in self._found.items() if path == self._path()}
-        if not self._found:
+        return sorted(self._found)
+
+    def _problem(self) -> str | None:
+        found = self._differences()
+        if not found:
             return None
-        return f"{', '.join(sorted(self._found)[:3])}: not as the events say; run `keyscope rebuild`"
+        return f"{', '.join(found[:3])}: not as the events say; run `keyscope rebuild`"
 
     async def _check(self) -> None:
         path = self._path()

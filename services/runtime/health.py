@@ -5,7 +5,9 @@
 """
 
 import asyncio
+import errno
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from services.runtime.settings import Settings
 BEAT_SECONDS = 1.0
 STANDSTILL_SECONDS = 10.0
 LEAST_FREE = 100 * 1024 * 1024
-"""Bytes on the disk of the data folder; with less, the next events may find no room."""
+"""Bytes on a disk that is written to; with less, the next events may find no room."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +56,9 @@ class Health:
         """What is missing."""
         missing = [] if self.serving else ["starting, or stopping"]
         missing += self.alive()
-        folder = self._settings.data_dir
-        if folder.exists() and (free := shutil.disk_usage(folder).free) < LEAST_FREE:
-            missing.append(f"disk: {free // 1_000_000} MB are free at {folder}")
+        for folder in self._settings.folders:
+            if folder.exists() and (free := shutil.disk_usage(folder).free) < LEAST_FREE:
+                missing.append(f"disk: {free // 1_000_000} MB are free at {folder}")
         for name, check in list(CHECKS.items()):
             try:
                 problem = check()
@@ -67,22 +69,28 @@ class Health:
         return missing
 
 
+class _OverIPv6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
 def served(health: Health, settings: Settings) -> Iterator[None]:
     """Serve while inside, if the settings name a port. Raises Failure when it is taken."""
     if settings.metrics_port is None:
         yield
         return
-    address = settings.metrics_host, settings.metrics_port
+    host = settings.metrics_host
     try:
-        server = ThreadingHTTPServer(address, _handler(health))
+        server = (_OverIPv6 if ":" in host else ThreadingHTTPServer)((host, settings.metrics_port), _handler(health))
     except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise Failure(Exit.CONFIG, f"KEYSCOPE_METRICS_HOST: cannot listen on {host}: {error.strerror}") from error
         raise Failure(
-            Exit.PORT_TAKEN, f"port {address[1]} on {address[0]} (KEYSCOPE_METRICS_PORT): {error.strerror}"
+            Exit.PORT_TAKEN, f"port {settings.metrics_port} on {host} (KEYSCOPE_METRICS_PORT): {error.strerror}"
         ) from error
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True).start()
-    log.info("metrics and health", url=f"http://{address[0]}:{server.server_port}")
+    log.info("metrics and health", url=f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}")
     try:
         yield
     finally:

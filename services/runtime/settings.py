@@ -205,6 +205,13 @@ class Settings(BaseSettings):
         return self.read_model or self.data_dir / "graph.db"
 
     @property
+    def folders(self) -> list[Path]:
+        """Those that are written to; not all of them by every service."""
+        store = self.event_store_url
+        file = Path(store.removeprefix("sqlite:///")) if store.startswith("sqlite:") else self.data_dir / "events.db"
+        return sorted({self.data_dir, self.read_model_path.parent, file.parent})
+
+    @property
     def http_url(self) -> str:
         """Where HTTP is served, once its port is known."""
         host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host

@@ -76,6 +76,8 @@ async def test_measures_tell_what_was_done(replica: Callable[[], Replica], nats_
     assert found[(*command, ("outcome", "done"))] == 1
     assert found[(*command, ("outcome", "repeated"))] == 2
     assert found[(*command, ("outcome", "not_found"))] == 1
+    assert found[(*command, ("outcome", "unavailable"))] == 0  # there from the start, so that the first one is growth
+    assert found[("keyscope_self_check_differences",)] == 0
     assert found[("keyscope_batch_commands_count",)] == 6
     assert found[("keyscope_batch_commands_sum",)] == 6
     assert found[("keyscope_batch_seconds_count",)] == 6

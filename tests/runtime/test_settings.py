@@ -98,6 +98,17 @@ def test_a_nats_elsewhere_needs_credentials_or_a_word_that_it_does_not(
 
 
 @pytest.mark.parametrize(
+    "url",
+    ["nats://10.0.0.1", "nats://0.0.0.0:4222", "nats://[::]:4222", "nats://[2001:db8::1]:4222", "nats://localhost.net",
+     "nats-1:4222", "nats://@far:4222", "nats://:pw@far:4222", "tls://far", "nats://127.1:4222"],
+)  # fmt: skip
+def test_what_is_not_surely_this_machine_is_elsewhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("KEYSCOPE_NATS_URL", url)
+    with pytest.raises(Failure, match="is not on this machine"):
+        load()
+
+
+@pytest.mark.parametrize(
     "url", ["nats://localhost:4222", "tls://127.0.0.2:4222", "nats://[::1]:4222", "127.0.0.1", "nats://me:pw@far:4222"]
 )
 def test_a_nats_on_this_machine_or_with_credentials_in_its_url_needs_no_more(
