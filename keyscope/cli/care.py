@@ -41,8 +41,8 @@ def verify(
     from rich.console import Console
     from rich.progress import Progress
 
+    from keyscope.servers import without_password
     from services.runtime.failures import Failure, explain
-    from services.runtime.settings import without_password
     from services.runtime.verify import verify as compare
 
     with Progress(console=Console(stderr=True), transient=True) as bar:

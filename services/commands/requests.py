@@ -23,7 +23,7 @@ from events.subjects import QUEUE_GROUP, Subjects
 from services.bus.calls import Call, Calls, Refusal
 from services.bus.leaving import leave
 from services.bus.measures import TURNED_AWAY
-from services.bus.replies import error_headers
+from services.bus.replies import error_headers, failure
 from services.bus.wire import flush
 from services.commands.command import Reply
 from services.commands.desk import Desk

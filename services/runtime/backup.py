@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from keyscope.servers import without_password
 from services.runtime.failures import Exit, Failure, cannot_write, explain
 from services.runtime.locks import hold
-from services.runtime.settings import Settings, without_password
+from services.runtime.settings import Settings
 from services.store.application import SQLITE, open_store
 from services.store.commit import Epoch
 from services.store.copying import Copying, Progress, Refused, reading, writing

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from keyscope.servers import without_password
 from services.bus.tasks import end
 from services.runtime.failures import Exit, Failure
-from services.runtime.settings import Settings, without_password
+from services.runtime.settings import Settings
 from services.runtime.wiring import Context
 
 CONNECT_SECONDS = 10.0

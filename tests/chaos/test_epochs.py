@@ -217,7 +217,7 @@ async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: 
     """The new events have positions that it has passed: a key that is revoked then must not be good for it."""
     async with await service.connect(actor="ann") as ks, await service.connect(actor="bob") as there:
         key = await ks.api_keys.create({"title": "Web", "type": "publishable"})
-        backup(service.settings, tmp_path / "copy.db")
+        backup(service.settings, tmp_path / "copy.db", no_progress)
         await channels(service, "lost", "lost too", "and more", "and more")
         await agree(service)
         storefront = await there.storefront(stale_after=0.5)
@@ -228,7 +228,7 @@ async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: 
             here = event_store(service)
             for file in here.parent.glob(f"{here.name}*"):
                 file.unlink()
-            restore(service.settings, tmp_path / "copy.db")
+            restore(service.settings, tmp_path / "copy.db", no_progress)
             await service.start()
             async with await service.connect(actor="cyd") as after:
                 await after.api_keys.revoke(key["id"], {"revoked_by": "cyd"})
