@@ -17,3 +17,10 @@ class Client(Plain):
         if self.is_connected:
             await self._flush_pending(force_flush=True)
         await super().flush(timeout)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """What waits for a connection that is gone is dropped: nats-py (2.16) would raise what uvloop says to that."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.is_closing():
+            self._pending, self._pending_data_size = [], 0
+        await super()._close(status, do_cbs)
