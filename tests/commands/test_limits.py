@@ -135,7 +135,7 @@ async def test_a_broker_that_takes_less_than_an_event(make_nats: Callable[..., N
 
 async def test_a_dead_job_that_was_just_short_enough(client: Client) -> None:
     js = client.jetstream()
-    body = b'"' + b"x" * (1024 * 1024 - 200)
+    body = b'"' + b"x" * (1024 * 1024 - 60)
     await js.publish("keyscope.job.link.create", body, headers={"Nats-Msg-Id": "long"})
     async with asyncio.timeout(10):
         while (await js.stream_info("KEYSCOPE_JOBS")).state.messages:
