@@ -106,7 +106,8 @@ class Bus:
         if refused is not None and not unsure:
             raise refused
         hint = f"; sent again with the command id {command_id} it gets its first outcome" if command_id else ""
-        raise Timeout(f"no answer to {what} within {allowed:g} s{hint}", command_id=command_id)
+        reason = f" ({refused})" if refused is not None else ""
+        raise Timeout(f"no answer to {what} within {allowed:g} s{reason}{hint}", command_id=command_id)
 
     async def _once(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float

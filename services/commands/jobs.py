@@ -75,9 +75,14 @@ async def start(broker: NatsBroker) -> None:
     try:
         await broker.start()
     except (NatsError, TimeoutError):
-        for subscriber in broker.subscribers:
-            await subscriber.stop()
+        await abandon(broker)
         raise
+
+
+async def abandon(broker: NatsBroker) -> None:
+    """Take no more jobs, and leave those in hand to be delivered again."""
+    for subscriber in broker.subscribers:
+        await subscriber.stop()
 
 
 async def _undecoded(message: Any) -> Any:

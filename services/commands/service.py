@@ -16,7 +16,7 @@ from services.bus.streams import ensure_stream, jobs_stream, reached
 from services.bus.tasks import end
 from services.commands.authenticate import Authenticator
 from services.commands.desk import Desk
-from services.commands.jobs import DURABLE, job_broker, start
+from services.commands.jobs import DURABLE, abandon, job_broker, start
 from services.commands.keeping import keep_consumer
 from services.commands.preparing import Preparer
 from services.commands.requests import RequestDoor
@@ -77,6 +77,7 @@ async def serve(
             except BaseException:
                 stopping.set()  # closing the connections is on purpose
                 await end([keeping])
+                await abandon(broker)
                 await jobs_client.close()
                 await client.close()
                 raise

@@ -57,6 +57,10 @@ log = structlog.get_logger(__name__)
 Answers = list[tuple[Command, Reply]]
 
 
+class _Unconfirmed(PersistenceError):
+    """The store failed while it was to write: what was in hand is stored, or it is not."""
+
+
 class Writer:
     """Owns the store's writing side. `on_commit` is called on the event loop with each new position."""
 
@@ -245,12 +249,14 @@ class Writer:
             exc_info=None if expected else error,
             **tracing.ids_of(traced),
         )
-        if expected:
+        if isinstance(error, _Unconfirmed):
             answer: KeyscopeError = Unavailable(
                 "the event store did not confirm the command: try again with the same command id",
                 retry_after_ms=RETRY_AFTER_MS,
                 unconfirmed=True,
             )
+        elif expected:
+            answer = Unavailable("the event store cannot be used now: try again", retry_after_ms=RETRY_AFTER_MS)
         else:
             answer = UnexpectedState("the command failed; nothing was stored")
         return [(command, Reply(failure(answer), answer)) for command in batch]
@@ -299,6 +305,12 @@ class Writer:
             work.forget()
             self._catch_up(stale.ids)
             raise
+        except IntegrityError:
+            work.forget()
+            raise
+        except PersistenceError as error:
+            work.forget()
+            raise _Unconfirmed(str(error)) from error
         except BaseException:
             work.forget()
             raise

@@ -83,6 +83,11 @@ RAISED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         {"instance": "q"},
         "The read model of q is not as its events say",
     ),
+    "KeyscopeSelfCheckFails": (
+        {'keyscope_self_checks_total{instance="q",result="failed"}': "0x4 0+12x20"},
+        {"instance": "q", "result": "failed"},
+        "The read model of q cannot be compared with its events",
+    ),
     "KeyscopeSlowQueries": (
         {
             'keyscope_query_seconds_bucket{shape="scope",le="0.5"}': "0x24",
@@ -111,6 +116,8 @@ HEALTHY = {
     'keyscope_projection_lag_events{instance="q"}': "20x40",
     'keyscope_projection_position{instance="q"}': "0+600x40",
     'keyscope_self_check_differences{instance="q"}': "0x40",
+    'keyscope_self_checks_total{instance="q",result="equal"}': "0+12x40",
+    'keyscope_self_checks_total{instance="q",result="failed"}': "0x10 1x30",
     'keyscope_query_seconds_bucket{shape="scope",le="0.01"}': "0+600x40",
     'keyscope_query_seconds_bucket{shape="scope",le="+Inf"}': "0+600x40",
 }

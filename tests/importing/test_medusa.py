@@ -97,7 +97,7 @@ def test_ids_tokens_hashes_and_times_are_the_old_ones(medusa: str, store: Store)
     assert web.state() == {
         "id": "sc_web", "name": "Web", "description": "the shop", "is_disabled": False, "metadata": {"region": "eu"},
         "created_at": "2025-01-01T10:00:00.123Z", "updated_at": "2025-01-02T00:00:00.000Z", "deleted_at": None,
-        "gone": False, "version": 2,
+        "gone": False, "restored": False, "version": 2,
     }  # fmt: skip
     assert old is not None
     assert old.state()["deleted_at"] == "2025-03-01T00:00:00.000Z"
