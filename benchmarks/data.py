@@ -108,10 +108,10 @@ def _bulk(name: str, items: Iterator[dict[str, Any]]) -> Iterator[Request]:
         yield command(name, chunk)
 
 
-async def load(url: str, dataset: Dataset) -> Loaded:
-    """Load a dataset, and the channels of the writing rows, by commands."""
+async def load(url: str, dataset: Dataset, write_channels: int = WRITE_CHANNELS) -> Loaded:
+    """Load a dataset, and the channels of the writing rows, by commands: each makes room for a link of every key."""
     names = [(channel_id(i), f"Channel {i}", f"channel number {i}") for i in range(dataset.channels)]
-    names += [(write_channel_id(i), f"Write {i}", "") for i in range(WRITE_CHANNELS)]
+    names += [(write_channel_id(i), f"Write {i}", "") for i in range(write_channels)]
     channels = ({"id": id, "name": name, "description": text} for id, name, text in names)
     keys = (
         {"id": key_id(i), "title": f"Key {i}", "type": "publishable", "created_by": "user_bench"}

@@ -1,14 +1,15 @@
 """Copying an event store between SQLite and PostgreSQL: every row as it is, under the same position.
 
-What PostgreSQL gives and takes is one transaction, so whoever is killed has copied all of it or nothing. In the end
-both sides are read once more, and their digests compared.
+What PostgreSQL gives and takes is one transaction, so whoever is killed has copied all of it or nothing. What is much
+can be put beside the tables before, batch by batch (`stage`), and then comes in at once. In the end both sides are read
+once more, and their digests compared.
 """
 
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, LiteralString
 
@@ -73,6 +74,22 @@ def writing(store: PostgresStore) -> Iterator[Connection[Any]]:
 
 
 @contextmanager
+def moving(store: PostgresStore) -> Iterator[Connection[Any]]:
+    """A connection outside of a transaction, on which one at a time prepares a move. Raises Refused."""
+    datastore = store.datastore
+    with datastore.get_connection() as connection, datastore.pool.pinned(connection):
+        lock = (f"{datastore.schema} moving",)
+        [[alone]] = (row.values() for row in connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", lock))
+        if not alone:
+            raise Refused("somebody else is moving an event store there")
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", lock)
+
+
+@contextmanager
 def _one_transaction(store: PostgresStore) -> Iterator[Connection[Any]]:
     datastore = store.datastore
     with datastore.get_connection() as connection, datastore.pool.pinned(connection), connection.transaction():
@@ -97,15 +114,72 @@ class Copying:
         """Fill the tables in PostgreSQL, which must be empty."""
         self._total = 2 * sum(self._count_old(table) for table in TABLES)
         for table in TABLES:
-            statement = SQL("COPY {}.{} ({}, {}) FROM STDIN (FORMAT BINARY)").format(
-                Identifier(self._schema), Identifier(table.name), Identifier(table.key), SQL(table.columns)
-            )
             for rows in _chunks(self._old_rows(table)):
-                with self._new.cursor() as cursor, cursor.copy(statement) as copy:
-                    copy.set_types(table.types)
-                    for row in rows:
-                        copy.write_row(row)
+                self._put(table, rows)
                 self._tell(f"copying {table.name}", len(rows))
+        self._take_over()
+
+    def stage(self) -> None:
+        """Put the rows beside the tables, each batch in a transaction of its own. Broken off, it goes on from there.
+
+        What is there already and is not of this store is thrown away.
+        """
+        self._total = 2 * sum(self._count_old(table) for table in TABLES)
+        for table in TABLES:
+            staged = _staged(table)
+            self._new.execute(
+                SQL("CREATE TABLE IF NOT EXISTS {schema}.{staged} (LIKE {schema}.{table} INCLUDING INDEXES)").format(
+                    **self._names(table)
+                )
+            )
+            there = self._count_new(staged)
+            if there and not self._begins_with(table, there):
+                self._new.execute(SQL("TRUNCATE {schema}.{staged}").format(**self._names(table)))
+                there = 0
+            self._tell(f"copying {table.name}", there)
+            for rows in _chunks(islice(self._old_rows(table), there, None)):
+                with self._new.transaction():
+                    self._put(staged, rows)
+                self._tell(f"copying {table.name}", len(rows))
+
+    def take_staged(self) -> None:
+        """Fill the tables in PostgreSQL, which must be empty, with what was staged."""
+        for table in TABLES:
+            names = self._names(table)
+            self._new.execute(SQL("INSERT INTO {schema}.{table} SELECT * FROM {schema}.{staged}").format(**names))
+        self.drop_staged()
+        self._take_over()
+
+    def drop_staged(self) -> None:
+        """Leave nothing of it."""
+        for table in TABLES:
+            self._new.execute(SQL("DROP TABLE IF EXISTS {schema}.{staged}").format(**self._names(table)))
+
+    def _names(self, table: Table) -> dict[str, Identifier]:
+        names = {"schema": self._schema, "table": table.name, "staged": _staged(table).name}
+        return {key: Identifier(name) for key, name in names.items()}
+
+    def _begins_with(self, table: Table, there: int) -> bool:
+        """Whether the store's first rows are those that are staged."""
+        before, after = hashlib.sha256(), hashlib.sha256()
+        for rows in _chunks(islice(self._old_rows(table), there)):
+            _feed(before, rows)
+        with self._new.transaction():
+            for rows in _chunks(self._new_rows(_staged(table))):
+                _feed(after, rows)
+        return before.digest() == after.digest()
+
+    def _put(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
+        statement = SQL("COPY {}.{} ({}, {}) FROM STDIN (FORMAT BINARY)").format(
+            Identifier(self._schema), Identifier(table.name), Identifier(table.key), SQL(table.columns)
+        )
+        with self._new.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(table.types)
+            for row in rows:
+                copy.write_row(row)
+
+    def _take_over(self) -> None:
+        """What goes with the rows."""
         self._continue_numbers()
         # It is the same history, so the stream that was filled from the one goes on from the other.
         if self._old.execute("SELECT count(*) FROM sqlite_master WHERE name = 'epoch'").fetchone()[0]:
@@ -176,6 +250,10 @@ class Copying:
                 "FROM {schema}.sweeps"
             ).format(name=f"{Identifier(self._schema).as_string()}.sweeps", schema=Identifier(self._schema))
         )
+
+
+def _staged(table: Table) -> Table:
+    return replace(table, name=f"moving_{table.name}")
 
 
 def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:

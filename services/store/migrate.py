@@ -1,4 +1,8 @@
-"""Moving an event store from SQLite to PostgreSQL: all of it, or nothing."""
+"""Moving an event store from SQLite to PostgreSQL: all of it, or nothing.
+
+The rows are put beside the tables batch by batch, so that a move that is broken off goes on where it was; they come
+into the tables, and are compared, in one transaction.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from services.store.application import SQLITE
-from services.store.copying import Copying, Progress, Refused, writing
+from services.store.copying import Copying, Progress, Refused, moving, writing
 from services.store.postgres import open_postgres
 
 
@@ -16,11 +20,16 @@ def migrate(source: str, target: str, progress: Progress) -> dict[str, str]:
     The source cannot be written to meanwhile. A target that holds all of it already is compared alone; one that holds
     something else is left as it is. Raises Refused for that, and what opening the two raises.
     """
-    with _held(source) as old, closing(open_postgres(target)) as new, writing(new) as connection:
+    with _held(source) as old, closing(open_postgres(target)) as new, moving(new) as connection:
         copying = Copying(old, connection, new.datastore.schema, progress)
         if not copying.holds_anything():
-            copying.to_postgres()
-        return copying.compare()
+            copying.stage()
+        with writing(new):
+            if copying.holds_anything():
+                copying.drop_staged()
+            else:
+                copying.take_staged()
+            return copying.compare()
 
 
 @contextmanager

@@ -21,6 +21,8 @@ IN_FLIGHT = 64
 DOORS = {"create": "link.create", "list_1000": "graph: a list of 1,000 keys", "by_id": "graph: a key by its id"}
 USUAL_DOORS = ("list_1000", "create")  # reading first: what is written makes the lists longer
 """A machine that offered ten times as many cheap queries as it can answer would be busy with offering them."""
+CHANNELS_A_SECOND = 300
+"""For so many links with each of the 1,000 keys there must be room: no request is like another."""
 RECOVERS_SECONDS = 1.0
 KEEPS = 0.5
 """Of the rate at 1x: the part that must still be carried out at the greatest overload. The rest is the price of saying
@@ -60,7 +62,7 @@ def run(
     report = Report({"machine": machine.machine(folder), "versions": machine.versions(), "seconds": seconds})
     report.facts["busy_elsewhere_cores"] = machine.busy_elsewhere()
     with Server(folder / "data") as server:
-        loaded = asyncio.run(load(server.url, SMALL))
+        loaded = asyncio.run(load(server.url, SMALL, round(1_000 + seconds * CHANNELS_A_SECOND)))
         asyncio.run(recovery.caught_up(server, SMALL.events))
         used = 0
         for door in doors:

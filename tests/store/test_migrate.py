@@ -1,8 +1,6 @@
 """Moving from SQLite to PostgreSQL: everything, under the same positions, broken off and resumed."""
 
-import itertools
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from subprocess import run
@@ -14,8 +12,9 @@ from events.sales_channel import SalesChannelCreated
 from services.store import copying
 from services.store.application import open_store
 from services.store.commit import Outcome, Sweep
-from services.store.copying import Refused
+from services.store.copying import Refused, moving
 from services.store.migrate import migrate
+from services.store.postgres import open_postgres
 from tests.store.test_store import T, channel, commit, recorded
 from tests.support.postgres import Postgres
 
@@ -81,30 +80,64 @@ def test_the_stream_goes_on(old: str, postgres: Postgres) -> None:
 
 
 def test_broken_off_and_started_again(old: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is there half; and what is there already is not copied again."""
+    """Nothing is there half, it goes on where it was; and what is there already is not copied again."""
     monkeypatch.setattr(copying, "BATCH", 40)
     new = postgres.store()
 
     class Pulled(Exception):
         """The plug."""
 
-    for after in (0, 2, 5, 12, 20, 27):
-        left = itertools.count(after, -1)
+    began = []
+    for after in (1, 2, 5, 12, 20, 26, 30):
+        told: list[int] = []
 
-        def pull(*_: object, left: Iterator[int] = left) -> None:
-            if not next(left):
+        def pull(_: str, done: int, __: int, told: list[int] = told, after: int = after) -> None:
+            told.append(done)
+            if len(told) > after:
                 raise Pulled
 
         with pytest.raises(Pulled):
             migrate(old, new, pull)
+        began.append(told[0])
         with closing(open_store(new)) as store:
             assert store.recorder.position() == 0
             assert store.recorder.api_key_of("pk_sc_7é") is None
+    assert began == [0, 40, 120, 320, *[EVENTS] * 3], "the events that were there are counted first"
     digests = migrate(old, new, lambda *_: None)
-    told: list[str] = []
-    assert migrate(old, new, lambda what, _, __: told.append(what)) == digests
-    assert {what.partition(" ")[0] for what in told} == {"comparing"}
+    what: list[str] = []
+    assert migrate(old, new, lambda name, _, __: what.append(name)) == digests
+    assert {name.partition(" ")[0] for name in what} == {"comparing"}
     same(old, new)
+    assert not left_beside(postgres)
+
+
+def left_beside(postgres: Postgres) -> list[str]:
+    with psycopg.connect(postgres.url) as connection:
+        return [row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'moving%'")]
+
+
+def test_what_was_begun_with_another_store_is_begun_anew(
+    old: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other, new = f"sqlite:///{tmp_path / 'other.db'}", postgres.store()
+    with closing(open_store(other)) as store:
+        store.write(commit(*(recorded(1, channel(f"other{n}")) for n in range(30))))
+
+    def pull(what: str, *_: int) -> None:
+        if what == "copying tokens":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        migrate(other, new, pull)
+    migrate(old, new, lambda *_: None)
+    same(old, new)
+    assert not left_beside(postgres)
+
+
+def test_two_do_not_move_to_one_place_at_once(old: str, postgres: Postgres) -> None:
+    new = postgres.store()
+    with closing(open_postgres(new)) as store, moving(store), pytest.raises(Refused, match="somebody else is moving"):
+        migrate(old, new, lambda *_: None)
 
 
 @pytest.mark.parametrize("events", [1, 500])
