@@ -18,9 +18,9 @@ def migrate_store(
 ) -> None:
     """Copy an event store from SQLite to PostgreSQL, every event under the same position, and compare the two.
 
-    Stop the services first. Broken off, it goes on where it was when it is started again; until it is through, the target
-    holds no event store. Read models and the stream need nothing: they go on. Exit codes are those of `keyscope up`, and 65 when the target holds something else, which stays as it
-    is.
+    Stop the services first. Broken off, it goes on where it was when it is started again; until it is through, the
+    target holds no event store. Read models and the stream need nothing: they go on. Exit codes are those of
+    `keyscope up`, and 65 when the target holds something else, which stays as it is.
     """
     needs_the_server()
     from rich.console import Console
