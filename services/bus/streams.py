@@ -12,6 +12,9 @@ from nats.js.errors import BadRequestError, NotFoundError
 
 from events.subjects import DEAD_JOBS_STREAM, EPOCH, EVENTS_STREAM, JOBS_STREAM, Subjects
 
+_NO_LIMIT = (None, 0, -1)
+_MUST_BE = ("subjects", "retention", "discard", "max_age", "max_msgs_per_subject")
+"""Who manages a stream may bound its size. What is refused then waits; what JetStream threw away would be missed."""
 _EXISTS = 10058
 """JetStream's error code: the stream name is in use with another configuration."""
 
@@ -95,12 +98,17 @@ async def ensure_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
             if error.err_code != _EXISTS:
                 raise
             found = (await js.stream_info(wanted.name)).config
-    for name in ("subjects", "retention"):
-        if getattr(found, name) != getattr(wanted, name):
+    for name in _MUST_BE:
+        has, needed = getattr(found, name), getattr(wanted, name)
+        if has != needed and not (has in _NO_LIMIT and needed in _NO_LIMIT):
             raise StreamMismatch(
-                f"stream {wanted.name} has {name} {getattr(found, name)!r}, but {getattr(wanted, name)!r} is needed; "
+                f"stream {wanted.name} has {name} {_shown(has)}, but {_shown(needed)} is needed; "
                 "change it where it is managed, or give this service another NATS account"
             )
+
+
+def _shown(value: object) -> str:
+    return "no limit" if value in _NO_LIMIT else repr(value)
 
 
 async def reached(act: Callable[[], Awaitable[object]], stopping: asyncio.Event) -> bool:

@@ -77,7 +77,7 @@ class Relay:
                 end = None
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             except (NatsError, TimeoutError) as error:
-                log.warning("the stream cannot be reached; trying again", error=str(error) or type(error).__name__)
+                log.warning("the stream cannot be reached or written; trying again", error=str(error) or type(error).__name__)
                 end = None
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -87,7 +87,8 @@ class Relay:
 
     async def _follow(self, end: End | None) -> End:
         """Append what is stored after `end`, or wait to be woken. Returns where the stream ends then."""
-        if self.fenced:
+        was_fenced = self.fenced
+        if was_fenced:
             await self._stand_by()
             self.fenced = False
         if end is None or monotonic() >= self.look_at:
@@ -95,6 +96,8 @@ class Relay:
             end = await self.stream.end()
         self.position = end.position
         rows = await self._after(end.position)
+        if was_fenced:
+            rows = rows[:1]  # of several only the last is answered: what the first was refused for would stay unknown
         if rows:
             begun = monotonic()
             end = await self.stream.append(end, rows)

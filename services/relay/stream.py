@@ -18,6 +18,8 @@ from services.bus.wire import message, send
 
 EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
 _HEADER = f"NATS/1.0\r\n{MESSAGE_ID}: %b\r\n{EXPECTED_LAST_SEQUENCE}: %d\r\n\r\n".encode()
+_WRONG_LAST_SEQUENCE = 10071
+"""JetStream's error code."""
 CONFIRM_EVERY = 500
 CONFIRM_SECONDS = 10.0
 
@@ -145,7 +147,9 @@ class EventStream:
         try:
             ack = await self._js.publish(subject, text, timeout=CONFIRM_SECONDS, stream=EVENTS_STREAM, headers=headers)
         except APIError as error:
-            raise Fenced(str(error)) from error
+            if error.err_code == _WRONG_LAST_SEQUENCE:
+                raise Fenced(str(error)) from error
+            raise
         if ack.duplicate or ack.seq != sequence + 1:
             raise Fenced(f"expected sequence {sequence + 1}, the stream gave {ack.seq}")
         return End(ack.seq, position)

@@ -4,15 +4,17 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
 from nats.aio.client import Client
-from nats.js.api import StreamConfig
+from nats.js.api import DiscardPolicy, StreamConfig
 
 from events.subjects import Subjects
+from services.bus.streams import events_stream
 from services.relay.relay import BATCH
 from services.relay.stream import EventStream
 from services.runtime.failures import Failure
@@ -187,6 +189,47 @@ async def test_a_stream_of_somebody_else_is_never_overwritten(nats_server: Nats,
         await service.start("relay")
     assert (await client.jetstream().stream_info(STREAM)).config.subjects == ["somebody.else"]
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ({"max_age": 60.0}, "max_age 60.0, but no limit is needed"),
+        ({"max_msgs_per_subject": 1}, "max_msgs_per_subject 1, but no limit"),
+        ({"max_msgs": 10, "discard": DiscardPolicy.OLD}, "discard"),
+    ],
+)
+async def test_a_stream_that_forgets_is_refused(
+    nats_server: Nats, tmp_path: Path, limit: dict[str, Any], says: str
+) -> None:
+    """The relay would find it torn, and fill it again for ever."""
+    client = await nats.connect(nats_server.url)
+    config = replace(events_stream(Subjects("keyscope")), **limit)
+    await client.jetstream().add_stream(config)
+    with pytest.raises(Failure, match=says):
+        await Service(nats_server.url, tmp_path / "data").start("relay")
+    await client.close()
+
+
+async def test_a_stream_that_is_full_gets_the_rest_when_there_is_room(
+    write_side: Service, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever manages it may bound its size; the log says what the stream has refused."""
+    await channels(client, 5)
+    await agree(write_side, client)
+    js = client.jetstream()
+    config = (await js.stream_info(STREAM)).config
+    await js.update_stream(replace(config, max_msgs=8))
+    for _ in range(2):
+        await channels(client, 50)
+    said = ""
+    async with asyncio.timeout(20):
+        while "maximum messages exceeded" not in said:
+            await asyncio.sleep(0.1)
+            said += capsys.readouterr().out
+    assert (await js.stream_info(STREAM)).state.messages == 8
+    await js.update_stream(config)
+    await agree(write_side, client)
 
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
