@@ -77,7 +77,9 @@ class Relay:
                 end = None
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             except (NatsError, TimeoutError) as error:
-                log.warning("the stream cannot be reached or written; trying again", error=str(error) or type(error).__name__)
+                log.warning(
+                    "the stream cannot be reached or written; trying again", error=str(error) or type(error).__name__
+                )
                 end = None
                 await asyncio.sleep(PAUSE_SECONDS)
 
