@@ -18,6 +18,13 @@ class Client(Plain):
             await self._flush_pending(force_flush=True)
         await super().flush(timeout)
 
+    async def drain(self) -> None:
+        """Leave when all is handled and sent. From a server that is away there is nobody to take leave of."""
+        if self.is_reconnecting:
+            await self.close()
+        else:
+            await super().drain()
+
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         """What waits for a connection that is gone is dropped: nats-py (2.16) would raise what uvloop says to that."""
         writer = getattr(self._transport, "_io_writer", None)

@@ -97,7 +97,8 @@ class RequestDoor:
             await self._all_answered.wait()
         if self._calls is not None:
             await self._calls.close()
-        await flush(self._client)
+        if self._client.is_connected:
+            await flush(self._client)
 
     def _full(self) -> Refusal | None:
         retry_after_ms = self._desk.retry_after_ms

@@ -76,6 +76,18 @@ async def test_it_waits_for_jetstream(
     assert "Traceback" not in said(tmp_path, services[0])
 
 
+@pytest.mark.parametrize("service", ["commands", "relay", "query"])
+def test_it_stops_without_its_nats(run: Run, nats_server: Nats, tmp_path: Path, service: str) -> None:
+    """There is nobody to take leave of, so it does not wait for one."""
+    process = run(service, f"--nats-url={nats_server.url}")
+    wait_for(lambda: f"ready: {service}" in said(tmp_path, service))
+    nats_server.kill()
+    wait_for(lambda: "disconnected" in said(tmp_path, service))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == Exit.DONE
+    assert "Traceback" not in said(tmp_path, service)
+
+
 async def test_it_waits_for_a_nats_that_is_not_there_yet(run: Run, nats_server: Nats, tmp_path: Path) -> None:
     nats_server.stop()
     process = run("commands", "relay", f"--nats-url={nats_server.url}")
