@@ -18,6 +18,11 @@ SHOWN = 20
 REFUSED = 1
 
 
+DATABASE = (
+    "Medusa's database, postgresql://USER@HOST/DATABASE; the password can be in PGPASSFILE or PGPASSWORD instead."
+)
+
+
 @app.callback()
 def main() -> None:
     """Move over from elsewhere."""
@@ -25,7 +30,7 @@ def main() -> None:
 
 @app.command()
 def medusa(
-    url: Annotated[str, typer.Argument(help="Medusa's database, postgresql://USER:PASSWORD@HOST/DATABASE")],
+    url: Annotated[str, typer.Argument(help=DATABASE)],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, write nothing.")] = False,
     schema: Annotated[str, typer.Option(help="The schema of Medusa's tables.")] = "public",

@@ -7,6 +7,9 @@ import typer
 from keyscope.cli.server import fail, needs_the_server
 
 
+TARGET = "Where it goes, postgresql://user@host/database; the password can be in PGPASSFILE or PGPASSWORD instead."
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command()(migrate_store)
@@ -14,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def migrate_store(
     source: Annotated[str, typer.Argument(help="The event store there is, sqlite:///path/to/events.db.")],
-    target: Annotated[str, typer.Argument(help="Where it goes, postgresql://user:password@host/database.")],
+    target: Annotated[str, typer.Argument(help=TARGET)],
 ) -> None:
     """Copy an event store from SQLite to PostgreSQL, every event under the same position, and compare the two.
 

@@ -171,5 +171,26 @@ def test_the_command(old: str, postgres: Postgres) -> None:
     assert wrong.returncode == 69
     assert "hidden" not in wrong.stderr
     assert "Traceback" not in wrong.stderr
-    with psycopg.connect(postgres.url) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_password_need_not_be_on_the_command_line(
+    old: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may list processes could read it there; libpq finds it in a file."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE mover SUPERUSER LOGIN PASSWORD 'hidden'")
+        rules = postgres.data / "pg_hba.conf"
+        rules.write_text(f"host all mover all scram-sha-256\n{rules.read_text()}")
+        connection.execute("SELECT pg_reload_conf()")
+    new = postgres.store().replace("postgres@", "mover@")
+    command = [sys.executable, "-m", "keyscope", "migrate-store", old, new]
+    refused = run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 69
+    assert "Traceback" not in refused.stderr
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:mover:hidden\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    done = run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    same(old, new)
