@@ -6,7 +6,6 @@ import typer
 
 from keyscope.cli.server import fail, needs_the_server
 
-
 TARGET = "Where it goes, postgresql://user@host/database; the password can be in PGPASSFILE or PGPASSWORD instead."
 
 
