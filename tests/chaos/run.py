@@ -87,7 +87,7 @@ async def run(
             disks = {**stack.enter_context(small_disks(*folders(folder).values())), **(disk or {})}
             say(f"full disks: {f'small file systems ({kind()})' if disks else 'limits on the size of files'}")
             subject = machine = Machine(folder, seed, postgres, disks)
-            possible = {**(ON_POSTGRESQL if postgres else FAULTS), **full_disks(machine)}
+            possible = {**FAULTS, **(ON_POSTGRESQL if postgres else {}), **full_disks(machine)}
             table = {name: partial(fault, machine) for name, fault in possible.items()}
         try:
             return await _Run(subject, seed, {name: table[name] for name in faults or table}, say).play(rounds)
