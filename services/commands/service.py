@@ -41,7 +41,8 @@ async def serve(
 ) -> None:
     """Carry out commands until `stopping` is set, then finish and answer what was received.
 
-    `store` is the event store's URL; `on_commit` is told each new position. Raises what opening the store raises.
+    `store` is the event store's URL; `on_commit` is told each new position. Raises what opening the store raises, and
+    LostEvents.
     """
     opened = await open_when_reachable(store, stopping)
     if opened is None:

@@ -30,7 +30,7 @@ from services.commands.work import Work
 from services.domain.aggregate import Aggregate
 from services.domain.clock import now
 from services.store.application import Store
-from services.store.commit import Commit, Committed, Outcome, StaleRead
+from services.store.commit import Commit, Committed, LostEvents, Outcome, StaleRead
 
 QUEUE_LIMIT = 2_048
 """Commands that may wait; beyond it requests are refused with `unavailable`. Some tenths of a second of work."""
@@ -86,6 +86,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._stopped = asyncio.Event()
         self._problem: BaseException | None = None
+        self._lost: LostEvents | None = None
 
     def start(self) -> None:
         """Begin to work."""
@@ -148,6 +149,8 @@ class Writer:
                     self._carry_out()
                 if self._sweeps:
                     self._sweep()
+                if self._lost is not None:
+                    raise self._lost
                 self._follow_others()
                 if self._position - self._indexed >= INDEX_EVERY:
                     self._index()
@@ -241,6 +244,8 @@ class Writer:
     def _failed(self, batch: list[Command], error: Exception) -> Answers:
         """The store did not take the batch."""
         expected = isinstance(error, PersistenceError)
+        if isinstance(error, LostEvents):
+            self._lost = error
         traced = next((command.context.traceparent for command in batch if command.context.traceparent), None)
         log.error(
             "a batch was not stored",
@@ -305,7 +310,7 @@ class Writer:
             work.forget()
             self._catch_up(stale.ids)
             raise
-        except IntegrityError:
+        except (IntegrityError, LostEvents):
             work.forget()
             raise
         except PersistenceError as error:
@@ -373,6 +378,9 @@ class Writer:
             step_sweep(work, sweep)
             self._commit(work, [])
         except (StaleRead, IntegrityError):
+            return
+        except LostEvents as error:
+            self._lost = error
             return
         except Exception as error:  # whatever it is, commands must go on
             work.forget()

@@ -25,6 +25,7 @@ from services.bus.measures import RELAYED
 from services.bus.streams import AnotherHistory
 from services.relay.stream import End, EventStream, Fenced, Told
 from services.store.application import Store
+from services.store.commit import LostEvents
 
 BATCH = 2_000
 BUSY = 8
@@ -58,9 +59,9 @@ class Relay:
     reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "relay"))
 
     async def run(self) -> None:
-        """Relay until `stopping` is set (and `wake`, to see it) or until cancelled. Raises AnotherHistory.
+        """Relay until `stopping` is set (and `wake`, to see it) or until cancelled.
 
-        Cancelling alone is not enough: Python 3.11's asyncio.wait_for, which nats-py uses, can swallow it.
+        Raises AnotherHistory and LostEvents. Cancelling alone is not enough: Python 3.11's asyncio.wait_for, which nats-py uses, can swallow it.
         """
         end: End | None = None
         while not self.stopping.is_set():
@@ -69,6 +70,8 @@ class Relay:
             except Fenced as fenced:
                 log.info("the stream ends elsewhere than expected; looking again", reason=str(fenced))
                 end, self.fenced = None, True
+            except LostEvents:  # what was read before may be in the stream, or on its way there
+                raise
             except PersistenceError as error:
                 log.warning("the event store cannot be read; trying again", error=str(error).strip())
                 await asyncio.sleep(PAUSE_SECONDS)

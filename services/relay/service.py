@@ -32,7 +32,7 @@ async def serve(
     """Relay the events of the store at URL `store` until `stopping` is set.
 
     `source` is the CloudEvents source of what is published. Raises what opening the store raises, StreamMismatch and
-    AnotherHistory.
+    AnotherHistory, and LostEvents.
     """
     opened = await open_when_reachable(store, stopping)
     if opened is None:

@@ -23,6 +23,7 @@ from services.runtime.credentials import options
 from services.runtime.failures import Exit, Failure
 from services.runtime.locks import hold
 from services.runtime.settings import Settings
+from services.store.commit import LostEvents
 
 LEAST_PAYLOAD = 256 * 1024
 """Bytes that the broker must take: those of an event whose texts are as long as they may be, and some more."""
@@ -96,16 +97,16 @@ class Context:
 
 
 @contextmanager
-def _stream_refused() -> Iterator[None]:
-    """A stream that is not what it must be is for the user to mend."""
+def _refused() -> Iterator[None]:
+    """A stream that is not what it must be, or a store that is not what it was, is for the user to mend."""
     try:
         yield
-    except StreamMismatch as mismatch:
+    except (StreamMismatch, LostEvents) as mismatch:
         raise Failure(Exit.DIVERGED, str(mismatch)) from mismatch
 
 
 async def _commands(context: Context, ready: Callable[[], None]) -> None:
-    with _stream_refused():
+    with _refused():
         await commands.serve(
             connect=context.connect,
             store=context.settings.event_store_url,
@@ -117,7 +118,7 @@ async def _commands(context: Context, ready: Callable[[], None]) -> None:
 
 
 async def _relay(context: Context, ready: Callable[[], None]) -> None:
-    with _stream_refused():
+    with _refused():
         await relay.serve(
             connect=context.connect,
             store=context.settings.event_store_url,

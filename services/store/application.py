@@ -141,7 +141,9 @@ def _postgres(url: str) -> "PostgresStore":
 
 SQLITE = "sqlite:///"
 RETRY_SECONDS = 1.0
-_REFUSED = re.compile("FATAL: .*(authentication|does not exist|pg_hba|permission|not permitted)|certificate")
+_REFUSED = re.compile(
+    "FATAL: .*(authentication|does not exist|pg_hba|permission|not permitted)|certificate|pooling mode"
+)
 """A server that says so says the same a second later (libpq tells no code)."""
 _SCHEMES: dict[str, Callable[[str], "SQLiteStore | PostgresStore"]] = {
     SQLITE: _sqlite,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import PersistenceError, StoredEvent
 
 from services.domain.aggregate import Recorded
 
@@ -17,6 +17,16 @@ class StaleRead(Exception):
     def __init__(self, ids: set[str]) -> None:
         super().__init__("the batch read what another replica has changed since")
         self.ids = ids
+
+
+class LostEvents(PersistenceError):
+    """The store lacks an event that it had before. Whatever else is remembered of it may be wrong, too: start again."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(
+            f"the event store has lost the event at position {position}, which it had confirmed: has a standby that lagged "
+            "taken over, or an older copy been put back?"
+        )
 
 
 @dataclass(frozen=True, slots=True)

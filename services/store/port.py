@@ -14,7 +14,7 @@ class StorePort(Protocol):
 
     Positions are those of the notification log: they grow in the order of the commits, so whoever has read up to one
     has missed nothing before it. Every method raises eventsourcing.persistence.PersistenceError when the database
-    fails or cannot be reached.
+    fails or cannot be reached, and LostEvents when it has gone back behind what was read from it or written to it.
     """
 
     at_hand: ClassVar[bool]

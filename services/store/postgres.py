@@ -7,6 +7,9 @@ Positions are given out under a lock that is held until the commit, so they grow
 gaps. It is an advisory lock. The library's own, of the table, is the same to us, but it also waits for autovacuum's
 ANALYZE, and then for a second (deadlock_timeout) before PostgreSQL interrupts that. The unique index on positions
 refuses whoever writes without the lock.
+
+When a standby takes over that lagged, the store goes back to an earlier state under services that remember a later one.
+All connections break then, so each new one is asked for the last event that was seen.
 """
 
 import asyncio
@@ -23,7 +26,7 @@ from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from services.store.commit import Commit, Committed, Epoch, StaleRead, Sweep
+from services.store.commit import Commit, Committed, Epoch, LostEvents, StaleRead, Sweep
 from services.store.packing import packed, unpacked
 from services.store.postgres_connections import Connections, Place
 from services.store.postgres_sql import migrate, statements
@@ -56,6 +59,9 @@ class PostgresStore(PostgresApplicationRecorder):
         self._sql = statements(datastore.schema)
         self._undisturbed = True
         """Whether no other replica came first the last time, so that most likely none will the next time."""
+        self._seen: tuple[int, bytes] = (0, b"")
+        """The last event that is known to be in the store: its position and state."""
+        datastore.pool.verify = self._verify
 
     def create_table(self) -> None:
         """Make what is missing. Any number of replicas may do so at once.
@@ -70,11 +76,14 @@ class PostgresStore(PostgresApplicationRecorder):
     def insert_batch(self, stored: Sequence[StoredEvent], commit: Commit) -> Committed:
         with self.datastore.get_connection() as connection:
             try:
-                return self._insert_batch(connection, stored, commit)
+                committed = self._insert_batch(connection, stored, commit)
             except BaseException:
                 if not connection.closed:
                     connection.rollback()
                 raise
+        if stored:
+            self._saw(committed.position, stored[-1].state)
+        return committed
 
     def _insert_batch(self, connection: Connection[Any], stored: Sequence[StoredEvent], commit: Commit) -> Committed:
         alone = connection.info.transaction_status == TransactionStatus.INTRANS
@@ -114,6 +123,8 @@ class PostgresStore(PostgresApplicationRecorder):
             seen = self._run(connection, "look", known)
             pipeline.sync()
             [(position, changed)] = seen.fetchall()
+            if position < known:
+                raise LostEvents(known)
             foreign = set(changed or ())
             if foreign & commit.read:
                 raise StaleRead(foreign)
@@ -124,7 +135,7 @@ class PostgresStore(PostgresApplicationRecorder):
             others = self._run(connection, "others", known, position) if follow else None  # nobody waits for this
             pipeline.sync()
             assert wrote.fetchall()[0][0] == position, "somebody writes without the lock"
-            events = _events(others.fetchall()) if others else ()
+            events = self._events(others.fetchall()) if others else ()
         positions = range(position + 1, position + 1 + len(stored))
         return Committed(positions, position + len(stored), foreign, events)
 
@@ -167,7 +178,7 @@ class PostgresStore(PostgresApplicationRecorder):
                     self._run(connection, "begin")
                     self._run(connection, "lock")
                     others = self._run(connection, "events_after", position, limit)
-                yield _events(others.fetchall())
+                yield self._events(others.fetchall())
             finally:
                 if not connection.closed:
                     connection.rollback()
@@ -181,14 +192,19 @@ class PostgresStore(PostgresApplicationRecorder):
         return Epoch(*self._rows("new_epoch")[0])
 
     def position(self) -> int:
-        return int(self._rows("position")[0][0])
+        for position, state in self._rows("last"):
+            self._saw(position, state)
+            return int(position)
+        return 0
 
     def changed_since(self, position: int) -> tuple[int, set[str]]:
-        [(now, changed)] = self._rows("position_and_changed", position, position)
-        return now, set(changed or ())
+        for now, state, changed in self._rows("last_and_changed", position):
+            self._saw(now, state)
+            return now, set(changed or ())
+        return position, set()
 
     def events_after(self, position: int, limit: int) -> list[tuple[int, StoredEvent]]:
-        return _events(self._rows("events_after", position, limit))
+        return self._events(self._rows("events_after", position, limit))
 
     def outcomes(self, command_ids: Sequence[str]) -> dict[str, bytes]:
         if not command_ids:
@@ -216,7 +232,10 @@ class PostgresStore(PostgresApplicationRecorder):
         return Sweep(*rows[0]) if rows else None
 
     def notifications(self, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-        return self._rows("notifications", after, limit)
+        rows = self._rows("notifications", after, limit)
+        if rows:
+            self._saw(rows[-1][0], rows[-1][2])
+        return rows
 
     def select_events(
         self,
@@ -259,6 +278,15 @@ class PostgresStore(PostgresApplicationRecorder):
     def close(self) -> None:
         self.datastore.close()
 
+    def prove_sessions(self) -> None:
+        """Raises NotSupportedError if connections share them, as those to a pooler in transaction mode do.
+
+        It gives the second the session of the first, which is idle; if another program is quicker, a later one tells.
+        Settings would get lost there, LISTEN hear nothing, and prepared statements clash.
+        """
+        with self.datastore.get_connection(), self.datastore.get_connection():
+            pass
+
     def check(self) -> None:
         """Warn of a server that loses what it has confirmed."""
         if self._rows("fsync") == [("off",)]:
@@ -273,9 +301,21 @@ class PostgresStore(PostgresApplicationRecorder):
         cursor = connection.cursor(row_factory=tuple_row, binary=True)
         return cursor.execute(self._sql[name], parameters or None, prepare=True)
 
+    def _events(self, rows: Iterable[Sequence[Any]]) -> list[tuple[int, StoredEvent]]:
+        events = [(row[0], StoredEvent(*row[1:])) for row in rows]
+        if events:
+            self._saw(events[-1][0], events[-1][1].state)
+        return events
 
-def _events(rows: Iterable[Sequence[Any]]) -> list[tuple[int, StoredEvent]]:
-    return [(row[0], StoredEvent(*row[1:])) for row in rows]
+    def _saw(self, position: int, state: bytes) -> None:
+        if position > self._seen[0]:
+            self._seen = position, state
+
+    def _verify(self, connection: Connection[Any]) -> None:
+        """Raises LostEvents."""
+        position, state = self._seen
+        if position and self._run(connection, "state_at", position).fetchall() != [(state,)]:
+            raise LostEvents(position)
 
 
 def open_postgres(url: str) -> PostgresStore:
@@ -284,6 +324,7 @@ def open_postgres(url: str) -> PostgresStore:
     Raises ValueError for a URL that libpq does not understand, PersistenceError when the server refuses.
     """
     recorder = PostgresStore(Datastore(Place.of(url)))
+    recorder.prove_sessions()
     recorder.create_table()
     recorder.check()
     return recorder

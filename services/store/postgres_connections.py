@@ -6,7 +6,7 @@ connection is made when somebody needs it, and one that has died in the meantime
 
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -35,9 +35,12 @@ _DEFAULTS = {
 # Whoever holds the lock and falls silent, as a process that is stopped or a machine that is gone, is cut off.
 _SESSION = """
 SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '10s';
-SET client_min_messages = 'warning';
+SET client_min_messages = 'warning'; SET keyscope.session = 'taken';
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
+
+# The mark of a session that is ours. A new connection whose session has it already shares it with another one.
+_MARKED = "SELECT coalesce(current_setting('keyscope.session', true), '') AS mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Connections:
     """At most SIZE connections, in autocommit. A thread that has `pinned` one uses it for everything."""
 
     def __init__(self, place: Place) -> None:
+        self.verify: Callable[[Connection[DictRow]], None] = lambda _: None
+        """Called with each new connection: it may be to another server than the last one. May raise."""
         self._place = place
         self._idle: list[Connection[DictRow]] = []
         self._room = threading.BoundedSemaphore(SIZE)
@@ -112,7 +117,16 @@ class Connections:
                 return connection
             connection.close()
         made: Connection[DictRow] = Connection.connect(**self._place.arguments, autocommit=True, row_factory=dict_row)
-        made.execute(_SESSION)
+        try:
+            if made.execute(_MARKED).fetchall() != [{"mark": ""}]:
+                raise psycopg.NotSupportedError(
+                    "connections share sessions: connect directly, or through a pooler in session mode"
+                )
+            made.execute(_SESSION)
+            self.verify(made)
+        except BaseException:
+            made.close()
+            raise
         return made
 
     def _give_back(self, connection: Connection[DictRow]) -> None:

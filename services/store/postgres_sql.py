@@ -33,11 +33,13 @@ replicas are upgraded, the old release works on the new tables."""
 
 _STATEMENTS: dict[str, LiteralString] = {
     "lock": "SELECT pg_advisory_xact_lock({lock})",
-    "position": "SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events",
+    "last": "SELECT notification_id, state FROM {schema}.stored_events ORDER BY notification_id DESC LIMIT 1",
+    "state_at": "SELECT state FROM {schema}.stored_events WHERE notification_id = %b",
     "others": """SELECT notification_id, originator_id, originator_version, topic, state
         FROM {schema}.stored_events WHERE notification_id > %b AND notification_id <= %b ORDER BY notification_id""",
-    "position_and_changed": """SELECT coalesce(max(notification_id), %b), array_agg(DISTINCT originator_id)
-        FROM {schema}.stored_events WHERE notification_id > %b""",
+    "last_and_changed": """SELECT notification_id, state, (SELECT array_agg(DISTINCT originator_id)
+        FROM {schema}.stored_events WHERE notification_id > %b)
+        FROM {schema}.stored_events ORDER BY notification_id DESC LIMIT 1""",
     # Writes nothing unless the position is still what the caller takes it for. Positions, versions and ids are unique,
     # so nothing is written twice either.
     "write": """WITH now AS MATERIALIZED (

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -39,6 +40,7 @@ class Postgres:
         for each in (self._folder.name, place) if _OTHER else ():
             os.chown(each, *_ids())
         self.data = place / "data"
+        self._older = place / "older"
         self.port = free_port()
         self._fsync = fsync
         self._max_wal_size = "96MB" if folder else "1GB"
@@ -96,6 +98,19 @@ class Postgres:
     def kill(self) -> None:
         """Stop it as a crash would, losing nothing that is committed."""
         self._end(signal.SIGQUIT)
+
+    def keep(self) -> None:
+        """Restart it, and keep a copy of what it has now."""
+        self.stop()
+        subprocess.run(["cp", "-a", self.data, self._older], check=True)
+        self.start()
+
+    def fall_back(self) -> None:
+        """Restart it as it was kept, as if a standby had taken over that had not got further."""
+        self.stop()
+        shutil.rmtree(self.data)
+        self._older.rename(self.data)
+        self.start()
 
     def close(self) -> None:
         """Stop it, and delete its files."""

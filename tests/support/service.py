@@ -41,6 +41,10 @@ class Service:
         tasks, self._tasks = self._tasks, []
         await asyncio.wait_for(asyncio.gather(*tasks), timeout=20)
 
+    def tasks(self, name: str) -> list[asyncio.Task[None]]:
+        """The running service of this name."""
+        return [task for task in self._tasks if task.get_name() == name]
+
     async def connect(self, actor: str | None = None) -> keyscope.Keyscope:
         """A client."""
         return await keyscope.connect(self.settings.nats_url, prefix=self.settings.prefix, actor=actor)
