@@ -9,6 +9,7 @@ import uvicorn
 
 from keyscope import Keyscope
 from services.gateway.app import application
+from services.gateway.deadline import Protocol
 from services.gateway.options import Options
 from services.gateway.signing_in import SignIn
 from services.gateway.tracing import traced
@@ -64,7 +65,7 @@ async def serve(
             server = _Server(
                 uvicorn.Config(
                     traced(application(ks, storefront, sign_in, options, stopping), on=options.tracing),
-                    http="httptools",
+                    http=Protocol,
                     ws="none",
                     lifespan="off",
                     log_config=None,

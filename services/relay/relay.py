@@ -61,7 +61,9 @@ class Relay:
     async def run(self) -> None:
         """Relay until `stopping` is set (and `wake`, to see it) or until cancelled.
 
-        Raises AnotherHistory and LostEvents. Cancelling alone is not enough: Python 3.11's asyncio.wait_for, which nats-py uses, can swallow it.
+        Raises AnotherHistory and LostEvents.
+
+        Cancelling alone is not enough: Python 3.11's asyncio.wait_for, which nats-py uses, can swallow it.
         """
         end: End | None = None
         while not self.stopping.is_set():

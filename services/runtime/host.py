@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 import uvloop
 
+from services.runtime.descriptors import allow_more
 from services.runtime.failures import Failure, explain
 from services.runtime.health import Health, served
 from services.runtime.memory import settle
@@ -42,6 +43,7 @@ def run(names: Sequence[str], settings: Settings, *, ready: Callable[[], None], 
     Raises Failure for what the user has to mend, and anything else for a bug.
     """
     settle()
+    allow_more()
     with traced(settings, "+".join(names)):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_Host(names, settings, ready, parent).run())

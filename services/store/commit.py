@@ -24,8 +24,8 @@ class LostEvents(PersistenceError):
 
     def __init__(self, position: int) -> None:
         super().__init__(
-            f"the event store has lost the event at position {position}, which it had confirmed: has a standby that lagged "
-            "taken over, or an older copy been put back?"
+            f"the event store has lost the event at position {position}, which it had confirmed: "
+            "has a standby that lagged taken over, or an older copy been put back?"
         )
 
 
