@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +55,15 @@ def decoded(text: bytes, headers: dict[str, str] | None = None) -> dict[str, Any
     if failure is not None:
         raise from_reply(failure)
     return reply  # type: ignore[no-any-return]
+
+
+@contextmanager
+def still_open() -> Iterator[None]:
+    """Raises Unavailable for what the library raises over a connection that is closed."""
+    try:
+        yield
+    except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError):
+        raise Unavailable("the connection to NATS is closed") from None
 
 
 class Bus:
@@ -113,13 +124,12 @@ class Bus:
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float
     ) -> dict[str, Any]:
         try:
-            message = await self._replies.request(subject, payload, timeout, headers)
+            with still_open():
+                message = await self._replies.request(subject, payload, timeout, headers)
         except nats.errors.NoRespondersError:
             raise Unavailable(f"nobody serves {subject}: is the service running, with this prefix?") from None
         except nats.errors.OutboundBufferLimitError:
             raise Unavailable("the NATS server cannot be reached, and too much is waiting for it") from None
-        except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError):
-            raise Unavailable("the connection to NATS is closed") from None
         except nats.errors.MaxPayloadError:
             raise InvalidData(
                 f"the request is too large: {len(payload)} bytes, and NATS takes {self.nc.max_payload}"

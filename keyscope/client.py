@@ -56,6 +56,7 @@ class Keyscope:
         self.jobs = Jobs(self._connection, self._commands)
         self.dead_jobs = DeadJobs(self._connection)
         self.events = Events(self._connection)
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def nats(self) -> Client:
@@ -99,11 +100,22 @@ class Keyscope:
         await self.close()
 
     async def close(self) -> None:
-        """End all subscriptions, send what waits to be sent, and close the connection."""
+        """End all subscriptions, send what waits to be sent, and close the connection.
+
+        It may be called again. Whoever is cancelled here waits no longer; the connection is closed nevertheless.
+        """
         self._connection.end(None)
-        if self.nats.is_connected:
-            await self.nats.drain()
-        else:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._leave(), name="keyscope close")
+        await asyncio.shield(self._closing)
+
+    async def _leave(self) -> None:
+        try:
+            if self.nats.is_connected:
+                await self.nats.drain()
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            logger.warning("the connection was closed before all was sent: %s", _said(error))
+        finally:
             await self.nats.close()
 
 
@@ -179,6 +191,9 @@ async def _open(
         await nc.close()
         where = without_password(servers if isinstance(servers, str) else ",".join(servers))
         raise Unavailable(f"cannot connect to NATS at {where}: {(errors or [_said(error)])[-1]}") from None
+    except BaseException:  # whoever is cancelled has nothing to close
+        await nc.close()
+        raise
     nc.options["max_reconnect_attempts"] = attempts
 
 

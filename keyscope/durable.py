@@ -110,7 +110,7 @@ class DurableSource:
         self._arrived.put_nowait(message)
 
     async def _settle(self) -> None:
-        """The event handed out last is handled."""
+        """The event handed out last is handled. Over a closed connection nobody can be told: it will come again."""
         event, self._current = self._current, None
         if event is not None:
             self._since = event.position
@@ -120,7 +120,9 @@ class DurableSource:
             await self._acknowledge()
 
     async def _acknowledge(self) -> None:
-        await self._connection.nc.publish(self._in_hand.popleft().reply, _HANDLED)
+        handled = self._in_hand.popleft()
+        if not self._ended:
+            await self._connection.nc.publish(handled.reply, _HANDLED)
 
     async def _pull(self) -> None:
         self._pulls += 1

@@ -7,7 +7,7 @@ from typing import Any, Unpack, cast
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from keyscope.bus import decoded, to_json
+from keyscope.bus import decoded, still_open, to_json
 from keyscope.commands import Commands
 from keyscope.connection import Connection
 from keyscope.errors import Timeout
@@ -70,22 +70,23 @@ class Jobs:
         headers = self._commands.headers(options)
         job = Job(name, body, headers[COMMAND_ID], self._commands, self._connection.saw)
         payload = to_json(body)
-        listening = await self._listen(job)
-        try:
-            ack = await self._connection.bus.ask(
-                self._connection.subjects.job(name),
-                payload,
-                headers,
-                what=name,
-                timeout=options.get("timeout"),
-                command_id=job.command_id,
-            )
-        except BaseException:
-            await listening.unsubscribe()
-            raise
-        job.duplicate = bool(ack.get("duplicate"))
-        if job.duplicate:
-            await listening.unsubscribe()
+        with still_open():
+            listening = await self._listen(job)
+            try:
+                ack = await self._connection.bus.ask(
+                    self._connection.subjects.job(name),
+                    payload,
+                    headers,
+                    what=name,
+                    timeout=options.get("timeout"),
+                    command_id=job.command_id,
+                )
+            except BaseException:
+                await listening.unsubscribe()
+                raise
+            job.duplicate = bool(ack.get("duplicate"))
+            if job.duplicate:
+                await listening.unsubscribe()
         return job
 
     async def _listen(self, job: Job) -> Subscription:

@@ -9,6 +9,7 @@ the end, or under which the service dies again and again, is put into the stream
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import structlog
@@ -37,6 +38,8 @@ ROOM = 1_024
 """Bytes for what JetStream's headers take."""
 MOST_DELIVERIES = 20
 """With the pauses between them, a quarter of an hour."""
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""Names of headers that nats-py writes; it reads others, too."""
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +146,8 @@ class Jobs:
         assert error is not None
         reason = json.dumps(f"{error.type}: {error.message}")[1:-1][:1_000]  # a header is one line of ASCII
         name = job.subject[self._skip :]
-        headers = {**(job.headers or {}), COMMAND_ID: command_id, REASON: reason, ATTEMPTS: str(deliveries)}
+        writable = {name: value for name, value in (job.headers or {}).items() if _NAME.fullmatch(name)}
+        headers = {**writable, COMMAND_ID: command_id, REASON: reason, ATTEMPTS: str(deliveries)}
         # What was just short enough for the broker may not be so with more headers.
         room = self._client.max_payload - ROOM - sum(len(f"{key}: {value}".encode()) for key, value in headers.items())
         if len(job.data) > room:

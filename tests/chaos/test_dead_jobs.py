@@ -1,6 +1,8 @@
 """Jobs that cannot succeed end where somebody finds them, with the reason."""
 
 import asyncio
+import contextlib
+import json
 import subprocess
 import sys
 
@@ -71,6 +73,42 @@ async def test_a_job_under_which_the_service_dies(
     with pytest.raises(keyscope.UnexpectedState, match="the service ended, or fell silent"):
         await job.outcome(10)
     assert [found.attempts for found in await dead(ks)] == [1]
+
+
+async def test_headers_beyond_ascii(nats_server: Nats, ks: keyscope.Keyscope) -> None:
+    """The id and the actor are shown as they are, and stay so when it is tried again."""
+    async with await keyscope.connect(nats_server.url, actor="Käthe") as kaethe:
+        job = await kaethe.jobs.submit("link.create", {"rubbish": 1}, command_id="für Käthe, 100%")
+        with pytest.raises(keyscope.InvalidData):
+            await job.outcome(10)
+    [found] = await dead(ks)
+    assert (found.command_id, found.headers["Keyscope-Actor"]) == ("für Käthe, 100%", "Käthe")
+    command = [sys.executable, "-m", "keyscope", f"--server={nats_server.url}", "jobs", "list", "--json"]
+    listed = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert json.loads(listed.stdout)[0]["command_id"] == "für Käthe, 100%"
+    await ks.nats.jetstream().delete_stream("KEYSCOPE_JOBS")  # with what it remembers of ids
+    async with asyncio.timeout(15):
+        while (await dead(ks))[0].number == found.number:
+            with contextlib.suppress(keyscope.KeyscopeError):  # the stream is not back yet
+                await ks.dead_jobs.retry(found.number)
+            await asyncio.sleep(0.1)
+    assert (await dead(ks))[0].headers["Keyscope-Actor"] == "Käthe"
+
+
+@pytest.mark.parametrize("header", [b"a(b): 1", b"a,b: 1", b": 1", b"\xff: 1", b"a: \xff", b"no colon", b"a b: 1"])
+async def test_a_dead_job_with_a_header_that_nobody_could_write(
+    header: bytes, nats_server: Nats, ks: keyscope.Keyscope
+) -> None:
+    """It is buried without that header, instead of being delivered again for ever."""
+    headers, body = b"NATS/1.0\r\nNats-Msg-Id: odd\r\n" + header + b"\r\n\r\n", b"{bad"
+    reader, writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
+    writer.write(b'CONNECT {"headers":true,"verbose":false}\r\n')
+    writer.write(b"HPUB keyscope.job.link.create %d %d\r\n" % (len(headers), len(headers) + len(body)))
+    writer.write(headers + body + b"\r\nPING\r\n")
+    await reader.readuntil(b"PONG")
+    assert [found.command_id for found in await dead(ks)] == ["odd"]
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_the_command_line(nats_server: Nats, ks: keyscope.Keyscope) -> None:
