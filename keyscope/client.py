@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -188,7 +189,8 @@ async def _open(
         async with asyncio.timeout(timeout):
             await nc.connect(servers, **settings)
     except (nats.errors.Error, OSError, TimeoutError) as error:
-        await nc.close()
+        with suppress(AssertionError):  # nats-py's, when a URL is none: nothing is open yet
+            await nc.close()
         where = without_password(servers if isinstance(servers, str) else ",".join(servers))
         raise Unavailable(f"cannot connect to NATS at {where}: {(errors or [_said(error)])[-1]}") from None
     except BaseException:  # whoever is cancelled has nothing to close

@@ -1,5 +1,6 @@
 """All commands in one place."""
 
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -16,6 +17,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_SETTINGS = {
+    "server": "nats_url",
+    "prefix": "prefix",
+    "credentials": "nats_credentials",
+    "user": "nats_user",
+    "password": "nats_password",
+    "token": "nats_token",
+}
+"""The options that are settings of the server's too."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"keyscope {version('keyscope')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -36,10 +54,16 @@ def options(  # noqa: PLR0913 - an option is an argument
     password: Annotated[str | None, typer.Option(envvar="KEYSCOPE_NATS_PASSWORD", help="That user's password.")] = None,
     token: Annotated[str | None, typer.Option(envvar="KEYSCOPE_NATS_TOKEN", help="A NATS token.")] = None,
     timeout: Annotated[float, typer.Option(envvar="KEYSCOPE_TIMEOUT", min=0.1, help="Seconds for one answer.")] = 5.0,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
     """Publishable API keys scoped to sales channels."""
+    given = {
+        setting: context.params[name]
+        for name, setting in _SETTINGS.items()
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    }
     login = {"user_credentials": credentials, "user": user, "password": password, "token": token}
-    context.obj = Session(server.split(","), prefix=prefix, actor=actor, login=login, timeout=timeout)
+    context.obj = Session(server.split(","), prefix=prefix, actor=actor, login=login, timeout=timeout, settings=given)
 
 
 app.command()(status.status)

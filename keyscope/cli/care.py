@@ -4,17 +4,17 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from keyscope.cli.server import DataDir, fail, needs_the_server
+from keyscope.cli.progress import Told, progress
+from keyscope.cli.server import DataDir, NatsUrl, fail, needs_the_server, settings_of
 from keyscope.cli.show import AsJson, print_json
 
 if TYPE_CHECKING:
     from services.runtime.settings import Settings
 
-NatsUrl = Annotated[str | None, typer.Option(help="The NATS to use. [default: nats://127.0.0.1:4222]")]
 DIFFERENT = 1
 Result = TypeVar("Result")
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
+    context: typer.Context,
     *,
     data_dir: DataDir = None,
     nats_url: NatsUrl = None,
@@ -37,30 +38,22 @@ def verify(
     Exits with 0 when they agree, with 1 when not; then the first difference is named. Other exit codes, those of
     `keyscope up`, say that they could not be compared.
     """
-    settings = _settings(data_dir, nats_url)
-    from rich.console import Console
-    from rich.progress import Progress
-
+    settings = _settings(context, data_dir=data_dir, nats_url=nats_url)
     from keyscope.servers import without_password
-    from services.runtime.failures import Failure, explain
+    from services.runtime.failures import explain
     from services.runtime.verify import verify as compare
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("comparing", total=None)
-        try:
+    try:
+        with progress("comparing") as told:
             verdict = asyncio.run(
-                compare(
-                    settings,
-                    patience=wait,
-                    progress=lambda done, total: bar.update(task, completed=done, total=total),
-                )
+                compare(settings, patience=wait, progress=lambda done, total: told("comparing", done, total))
             )
-        except Exception as error:
-            database = without_password(settings.event_store_url)
-            failure = explain(error, database=database, remedy="put it back from a backup")
-            if not isinstance(failure, Failure):
-                raise
-            fail(failure)
+    except Exception as error:
+        database = without_password(settings.event_store_url)
+        failure = explain(error, database=database, remedy="put it back from a backup")
+        if failure is None:
+            raise
+        fail(failure)
     if as_json:
         print_json(dataclasses.asdict(verdict))
     else:
@@ -74,6 +67,7 @@ def verify(
 
 
 def rebuild(
+    context: typer.Context,
     *,
     data_dir: DataDir = None,
     nats_url: NatsUrl = None,
@@ -88,26 +82,18 @@ def rebuild(
     first difference is named, or that the service has not gone over in time. Other exit codes are those of
     `keyscope up`.
     """
-    settings = _settings(data_dir, nats_url)
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from services.runtime.failures import Failure, explain
+    settings = _settings(context, data_dir=data_dir, nats_url=nats_url)
+    from services.runtime.failures import explain
     from services.runtime.rebuild import rebuild as build
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("building", total=None)
-
-        def progress(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        try:
-            rebuilt = asyncio.run(build(settings, patience=wait, progress=progress))
-        except Exception as error:
-            failure = explain(error, database=settings.read_model_path, remedy="delete it, it is built again")
-            if not isinstance(failure, Failure):
-                raise
-            fail(failure)
+    try:
+        with progress("building") as told:
+            rebuilt = asyncio.run(build(settings, patience=wait, progress=told))
+    except Exception as error:
+        failure = explain(error, database=settings.read_model_path, remedy="delete it, it is built again")
+        if failure is None:
+            raise
+        fail(failure)
     if rebuilt.difference:
         typer.echo(f"keyscope: not used: {rebuilt.difference}", err=True)
         raise typer.Exit(DIFFERENT)
@@ -118,6 +104,7 @@ def rebuild(
 
 
 def backup(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The copy; it must not be there yet.", dir_okay=False)],
     *,
     data_dir: DataDir = None,
@@ -129,11 +116,12 @@ def backup(
     """
     from services.runtime import backup as copying
 
-    position = _do(lambda settings, progress: copying.backup(settings, file, progress), data_dir)
+    position = _do(lambda settings, told: copying.backup(settings, file, told), context, data_dir)
     typer.echo(f"{file}: the event store at position {position}")
 
 
 def restore(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="What `keyscope backup` has made.", dir_okay=False)],
     *,
     data_dir: DataDir = None,
@@ -148,48 +136,39 @@ def restore(
     """
     from services.runtime import backup as copying
 
-    position, epoch = _do(lambda settings, progress: copying.restore(settings, file, progress), data_dir)
+    position, epoch = _do(lambda settings, told: copying.restore(settings, file, told), context, data_dir)
     typer.echo(f"the event store is at position {position}, in epoch {epoch.id}; now start the service")
 
 
-def new_epoch(*, data_dir: DataDir = None) -> None:
+def new_epoch(context: typer.Context, *, data_dir: DataDir = None) -> None:
     """Have stream and read models made anew from the event store as it is: the way out after an older copy of it.
 
     Stop the service before, start it afterwards.
     """
     from services.runtime import backup as copying
 
-    epoch = _do(lambda settings, _: copying.new_epoch(settings), data_dir)
+    epoch = _do(lambda settings, _: copying.new_epoch(settings), context, data_dir)
     typer.echo(f"epoch {epoch.id} begins; now start the service")
 
 
-def _do(work: "Callable[[Settings, Callable[[str, int, int], None]], Result]", data_dir: Path | None) -> "Result":
-    settings = _settings(data_dir, None)
-    from rich.console import Console
-    from rich.progress import Progress
-
+def _do(work: "Callable[[Settings, Told], Result]", context: typer.Context, data_dir: Path | None) -> "Result":
+    settings = _settings(context, data_dir=data_dir)
     from services.runtime.failures import Failure
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("opening", total=None)
-
-        def progress(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        try:
-            return work(settings, progress)
-        except Failure as failure:
-            fail(failure)
+    try:
+        with progress("opening") as told:
+            return work(settings, told)
+    except Failure as failure:
+        fail(failure)
 
 
-def _settings(data_dir: Path | None, nats_url: str | None) -> "Settings":
+def _settings(context: typer.Context, **given: Any) -> "Settings":
     needs_the_server()
     from services.runtime import logs
     from services.runtime.failures import Failure
-    from services.runtime.settings import load
 
     try:
-        settings = load(nats_url=nats_url, data_dir=data_dir)
+        settings = settings_of(context, **given)
     except Failure as failure:
         fail(failure)
     logs.configure(settings.log_format, settings.log_level, process="cli", hidden=settings.hidden())

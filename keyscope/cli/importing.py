@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keyscope.cli.server import DataDir, fail, needs_the_server
+from keyscope.cli.progress import progress
+from keyscope.cli.server import DataDir, fail, needs_the_server, settings_of
 
 if TYPE_CHECKING:
     from services.importing.importer import Report, Rows
@@ -30,6 +31,7 @@ def main() -> None:
 
 @app.command()
 def medusa(
+    context: typer.Context,
     url: Annotated[str, typer.Argument(help=DATABASE)],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, write nothing.")] = False,
@@ -42,22 +44,23 @@ def medusa(
     off and repeated. Secret keys work as before. Exit codes: 0 done, 1 refused, 73 and 78 as for `keyscope up`.
     """
     needs_the_server()
-    from rich.console import Console
-    from rich.progress import Progress
-
     from services.importing.importer import CannotImport, import_medusa
     from services.importing.medusa import NotMedusa, open_medusa
     from services.runtime.failures import Failure
-    from services.runtime.settings import load
 
     try:
         with ExitStack() as stack:
             database = stack.enter_context(open_medusa(url, schema))
-            counts = database.counts()
-            store = None if dry_run else _store(stack, load(data_dir=data_dir))
-            progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
-            task = progress.add_task("importing", total=sum(counts))
-            report = import_medusa(database, store, advance=lambda rows: progress.advance(task, rows))
+            total, done = sum(database.counts()), 0
+            store = None if dry_run else _store(stack, settings_of(context, data_dir=data_dir))
+            told = stack.enter_context(progress("importing"))
+
+            def advance(rows: int) -> None:
+                nonlocal done
+                done += rows
+                told("importing", done, total)
+
+            report = import_medusa(database, store, advance=advance)
     except (NotMedusa, CannotImport) as error:
         typer.echo(f"keyscope: {error}", err=True)
         raise typer.Exit(REFUSED) from None

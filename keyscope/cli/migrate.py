@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from keyscope.cli.progress import progress
 from keyscope.cli.server import fail, needs_the_server
 
 TARGET = "Where it goes, postgresql://user@host/database; the password can be in PGPASSFILE or PGPASSWORD instead."
@@ -25,23 +26,14 @@ def migrate_store(
     `keyscope up`, and 65 when the target holds something else, which stays as it is.
     """
     needs_the_server()
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from services.runtime.failures import Failure
     from services.runtime.moving import move, shown
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("opening", total=None)
-        try:
-            digests = move(
-                source,
-                target,
-                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-            )
-        except Failure as failure:
-            fail(failure)
+    try:
+        with progress("opening") as told:
+            digests = move(source, target, told)
+    except Failure as failure:
+        fail(failure)
     for name, digest in digests.items():
         typer.echo(f"{name:<14} {digest}")
     typer.echo(f"the event store is at {shown(target)} now: name it in KEYSCOPE_EVENT_STORE")

@@ -5,9 +5,11 @@ import tempfile
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from keyscope.cli.session import session
 
 if TYPE_CHECKING:
     from services.runtime.failures import Failure
@@ -30,6 +32,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+NatsUrl = Annotated[str | None, typer.Option(help="The NATS to use. [default: nats://127.0.0.1:4222]")]
 DataDir = Annotated[Path | None, typer.Option(help="The folder for everything that is kept. [default: ./data]")]
 Format = Annotated[LogFormat | None, typer.Option(help="console for people, json for machines.")]
 
@@ -42,6 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
+    context: typer.Context,
     command: Annotated[
         list[str] | None,
         typer.Argument(
@@ -50,6 +54,7 @@ def up(
     ] = None,
     *,
     data_dir: DataDir = None,
+    nats_url: Annotated[str | None, typer.Option(help="Use this NATS. [default: one of its own]")] = None,
     port: Annotated[int | None, typer.Option(help="Where NATS listens; 0 takes a free port. [default: 4222]")] = None,
     http_port: Annotated[
         int | None, typer.Option(help="Where HTTP is served; 0 takes a free port. [default: 9000, if it is free]")
@@ -61,13 +66,13 @@ def up(
 ) -> None:
     """Run everything on this machine, with a NATS of its own unless KEYSCOPE_NATS_URL names one.
 
-    Exit codes: 0 stopped on request, 65 a file is damaged, 69 NATS refuses, 70 a process keeps crashing, 73 a file
-    cannot be used, 74 the disk is full, 75 the data folder is in use, 76 the port is taken, 78 a setting is wrong.
+    Exit codes: 0 stopped on request, 65 a file is damaged, 66 stream and event store do not fit, 69 NATS or PostgreSQL
+    refuses, 70 a process keeps crashing, 73 a file cannot be used, 74 the disk is full, 75 the data folder is in use,
+    76 the port is taken, 78 a setting is wrong.
     """
     needs_the_server()
     from services.runtime import logs
     from services.runtime.failures import Failure
-    from services.runtime.settings import load
     from services.runtime.up import up as everything
 
     with ExitStack() as stack:
@@ -76,7 +81,14 @@ def up(
             http_port = 0 if http_port is None else http_port
             data_dir = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyscope-")))
         try:
-            settings = load(data_dir=data_dir, nats_port=port, http_port=http_port, log_format=log_format)
+            settings = settings_of(
+                context,
+                data_dir=data_dir,
+                nats_url=nats_url,
+                nats_port=port,
+                http_port=http_port,
+                log_format=log_format,
+            )
             logs.configure(settings.log_format, settings.log_level, process="up", hidden=settings.hidden())
             code = everything(settings, ready=_quiet if command else _banner, command=command or ())
         except Failure as failure:
@@ -85,9 +97,10 @@ def up(
 
 
 def run(
+    context: typer.Context,
     services: Annotated[list[Service], typer.Argument(help="One or several.")],
     *,
-    nats_url: Annotated[str | None, typer.Option(help="The NATS to use. [default: nats://127.0.0.1:4222]")] = None,
+    nats_url: NatsUrl = None,
     data_dir: DataDir = None,
     log_format: Format = None,
 ) -> None:
@@ -95,10 +108,9 @@ def run(
     needs_the_server()
     from services.runtime import logs
     from services.runtime.failures import Failure
-    from services.runtime.settings import load
 
     try:
-        settings = load(nats_url=nats_url, data_dir=data_dir, log_format=log_format)
+        settings = settings_of(context, nats_url=nats_url, data_dir=data_dir, log_format=log_format)
         logs.configure(settings.log_format, settings.log_level, process="+".join(services), hidden=settings.hidden())
         from services.runtime import host
 
@@ -107,16 +119,22 @@ def run(
         fail(failure)
 
 
-def config() -> None:
+def config(context: typer.Context) -> None:
     """Print every setting as it stands, in the form of an environment file. Secrets are masked."""
     needs_the_server()
     from services.runtime.failures import Failure
-    from services.runtime.settings import load
 
     try:
-        typer.echo("\n".join(load().lines()))
+        typer.echo("\n".join(settings_of(context).lines()))
     except Failure as failure:
         fail(failure)
+
+
+def settings_of(context: typer.Context, **given: Any) -> "Settings":
+    """The settings: those `given`, else what stands before the command, else the environment's. Raises Failure."""
+    from services.runtime.settings import load
+
+    return load(**session(context).settings | {name: value for name, value in given.items() if value is not None})
 
 
 def needs_the_server() -> None:

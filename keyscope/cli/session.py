@@ -18,12 +18,21 @@ class Session:
     """The global options."""
 
     def __init__(
-        self, servers: list[str], *, prefix: str, actor: str, login: Mapping[str, str | None], timeout: float
+        self,
+        servers: list[str],
+        *,
+        prefix: str,
+        actor: str,
+        login: Mapping[str, str | None],
+        timeout: float,
+        settings: Mapping[str, Any],
     ) -> None:
+        """`settings` are those of the server that were given as options, for the commands that need no client."""
         self.servers = servers
         self.prefix = prefix
         self.actor = actor
         self.timeout = timeout
+        self.settings = dict(settings)
         self._login: dict[str, Any] = {name: value for name, value in login.items() if value}
 
     def run(self, work: Callable[[keyscope.Keyscope], Awaitable[None]]) -> None:
@@ -42,6 +51,9 @@ class Session:
             self.servers, prefix=self.prefix, actor=self.actor, timeout=self.timeout, **self._login
         ) as ks:
             await work(ks)
+            # An interruption of work that does not wait, as writing a long table, is raised here: while the connection
+            # is closed, nats-py would leave tasks behind that complain.
+            await asyncio.sleep(0)
 
 
 def session(context: typer.Context) -> Session:

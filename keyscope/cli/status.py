@@ -29,8 +29,8 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 async def _nats(ks: keyscope.Keyscope) -> str:
     await ks.nats.flush()
-    url = ks.nats.connected_url
-    return f"{url.hostname}:{url.port}, nats-server {ks.nats.connected_server_version}" if url else ""
+    url, server = ks.nats.connected_url, ks.nats.connected_server_version
+    return f"{url.hostname}:{url.port}, nats-server {server.major}.{server.minor}.{server.patch}" if url else ""
 
 
 async def _commands(ks: keyscope.Keyscope) -> str:

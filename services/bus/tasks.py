@@ -1,8 +1,10 @@
 """Ending tasks that use nats-py."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 AGAIN_SECONDS = 2.0
 
@@ -20,3 +22,13 @@ async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
         for task in done:
             if not task.cancelled():
                 task.exception()
+
+
+async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """What `work` returns or raises. Cancelled, it is so only when `work` has ended, whatever swallows that."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait((task,))
+    finally:
+        await end([task])
+    return task.result()

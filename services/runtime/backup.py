@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from keyscope.servers import without_password
+from services.runtime.existing import there_is_one
 from services.runtime.failures import Exit, Failure, cannot_write, explain
 from services.runtime.locks import hold
 from services.runtime.settings import Settings
@@ -31,12 +32,10 @@ def backup(settings: Settings, to: Path, progress: Progress) -> int:
     url = settings.event_store_url
     if to.exists():
         raise Failure(Exit.NO_FILE, f"{to} is there already: give the copy another name")
+    there_is_one(url)
     with _failures(url, "put it back from a backup", to), _finished(to) as unfinished:
         if url.startswith(SQLITE):
-            here = _file(url)
-            if not here.exists():
-                raise Failure(Exit.NO_FILE, f"there is no event store {here}")
-            _copy(here, unfinished, progress)
+            _copy(_file(url), unfinished, progress)
         else:
             _copy_from_postgres(url, unfinished, progress)
         return _checked(unfinished, to)
@@ -67,6 +66,7 @@ def restore(settings: Settings, copy: Path, progress: Progress) -> tuple[int, Ep
 
 def new_epoch(settings: Settings) -> Epoch:
     """Let the stream and the read models be made anew from the event store as it is now. Raises Failure."""
+    there_is_one(settings.event_store_url)
     with _alone(settings), _failures(settings.event_store_url, "put it back from a backup"):
         store = open_store(settings.event_store_url)
         try:

@@ -156,6 +156,8 @@ class NatsServer:
                 greeting = connection.makefile("rb").readline()
         except OSError:  # it has died since
             return False
+        if not greeting.startswith(b"INFO "):  # it is ending, and hangs up
+            return False
         self.port = self._listening
         info = json.loads(greeting.removeprefix(b"INFO "))
         return bool(info["server_name"] == self._server_name and info.get("jetstream"))

@@ -1,6 +1,7 @@
 """`keyscope migrate-store`: its failures as the user reads them."""
 
 from keyscope.servers import without_password
+from services.runtime.existing import there_is_one
 from services.runtime.failures import Exit, Failure, explain
 from services.store.copying import Progress, Refused
 from services.store.migrate import migrate
@@ -8,6 +9,7 @@ from services.store.migrate import migrate
 
 def move(source: str, target: str, progress: Progress) -> dict[str, str]:
     """Copy the event store at `source` to `target` and compare the two: the digest of each table. Raises Failure."""
+    there_is_one(source)
     try:
         return migrate(source, target, progress)
     except Refused as refused:

@@ -21,7 +21,7 @@ from projections.account import State
 from projections.database import generation, generations, is_folded, open_reader, remove
 from projections.digest import digest, first_difference, rows_of
 from projections.projector import Projector
-from services.bus.tasks import end
+from services.bus.tasks import end, to_the_end
 from services.query.follower import Follower
 from services.runtime.failures import Exit, Failure
 from services.runtime.locks import hold
@@ -61,7 +61,7 @@ async def rebuild(settings: Settings, *, patience: float, progress: Progress) ->
         building = path.with_name(f"{path.name}.new")
         try:
             remove(building)
-            rebuilt = await _build_and_verify(settings, building, path, progress)
+            rebuilt = await to_the_end(_build_and_verify(settings, building, path, progress))
             if rebuilt.difference is not None:
                 return rebuilt
             if not is_folded(building):

@@ -21,6 +21,8 @@ from projections.account import CACHE_KB, State
 from projections.database import BUSY_MS, versioned
 from projections.digest import copy_rows, digest, first_difference, rows_of
 from projections.projector import position_of
+from services.bus.tasks import to_the_end
+from services.runtime.existing import there_is_one
 from services.runtime.failures import Exit, Failure
 from services.runtime.settings import Settings
 from services.runtime.streamed import last_position, stream_events
@@ -52,10 +54,11 @@ async def verify(settings: Settings, *, patience: float, progress: Progress) -> 
     That may take `patience` seconds; then, what is missing is the difference. Services may be at work meanwhile.
     Raises Failure when one of the three is not there at all or cannot be read, and what opening the store raises.
     """
+    there_is_one(settings.event_store_url)
     store = await asyncio.to_thread(open_store, settings.event_store_url)
     try:
         async with visiting(settings, "keyscope-verify") as client:
-            return await _verify(settings, store, client, patience, progress)
+            return await to_the_end(_verify(settings, store, client, patience, progress))
     except ValueError as error:  # UnknownEvent among them
         raise Failure(Exit.DAMAGED, f"an event cannot be read: {error}") from error
     finally:

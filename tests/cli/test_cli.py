@@ -1,18 +1,24 @@
 """The command line, against the running service."""
 
 import asyncio
+import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 
 import keyscope
+from docs.generate.files import ROOT
+from keyscope.cli.session import Session
 from tests.cli.conftest import Run, environment, run_against
-from tests.support.nats import free_port
+from tests.support.nats import Nats, free_port
 from tests.support.service import Service
 
 
@@ -128,6 +134,7 @@ async def test_status(run: Run, service: Service, ks: keyscope.Keyscope) -> None
         ["events", "ok"],
         ["query", "ok"],
     ]
+    assert re.search(r"nats-server \d+\.\d+\.\d+$", ran.output.splitlines()[1].rstrip())
     assert {check["state"] for check in (await run("status", "--json")).json} == {"ok"}
     assert ks.position == 0  # asking for the status changes nothing
     await service.stop()
@@ -162,6 +169,61 @@ async def test_no_service_and_no_server() -> None:
     assert ran.code == 3
     assert ran.errors.startswith("keyscope: cannot connect to NATS at nats://127.0.0.1:")
     assert len(ran.errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["nats://127.0.0.1:99999", "nats://", "foo://127.0.0.1:1", "nats://a:b:c"])
+async def test_an_address_that_is_none(url: str) -> None:
+    ran = await run_against("", "--server", url, "--timeout", "1", "key", "list")
+    assert ran.code == 3
+    assert ran.errors.startswith("keyscope: cannot connect to NATS at ")
+    assert len(ran.errors.splitlines()) == 1
+
+
+async def test_what_stands_before_the_command_is_the_servers_setting_too(tmp_path: Path) -> None:
+    given = "--server", "nats://127.0.0.1:1", "--prefix", "shop", "--user", "clerk"
+    lines = (await run_against("nats://127.0.0.1:2", *given, "config")).output.splitlines()
+    assert {"KEYSCOPE_NATS_URL=nats://127.0.0.1:1", "KEYSCOPE_PREFIX=shop", "KEYSCOPE_NATS_USER=clerk"} <= {*lines}
+    lines = (await run_against("nats://127.0.0.1:2", "config")).output.splitlines()
+    assert {"KEYSCOPE_NATS_URL=nats://127.0.0.1:2", "KEYSCOPE_PREFIX=keyscope"} <= {*lines}
+
+
+async def test_the_version() -> None:
+    ran = await run_against("", "--version")
+    assert (ran.code, ran.output) == (0, f"keyscope {version('keyscope')}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_an_output_that_cannot_be_written() -> None:
+    command = [sys.executable, "-m", "keyscope", "config"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 74
+    assert ran.stderr == "keyscope: the output cannot be written: No space left on device\n"
+
+
+def test_an_interruption_while_the_screen_is_written(nats_server: Nats, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(ks: keyscope.Keyscope) -> None:
+        await ks.nats.subscribe("anything")
+        signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of what does not wait
+
+    session = Session([nats_server.url], prefix="keyscope", actor="clerk", login={}, timeout=5, settings={})
+    with pytest.raises(typer.Exit) as ended:
+        session.run(work)
+    gc.collect()
+    assert ended.value.exit_code == 130
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("command", [["verify"], ["backup", "copy.db"], ["new-epoch"]])
+def test_in_the_wrong_folder_nothing_is_made(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ran = asyncio.run(run_against(f"nats://127.0.0.1:{free_port()}", *command))
+    assert (ran.code, ran.output) == (73, "")
+    assert ran.errors.strip().startswith("keyscope: there is no event store data/events.db")
+    assert not list(tmp_path.iterdir())
 
 
 def test_help_is_light() -> None:

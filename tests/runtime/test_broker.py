@@ -1,6 +1,8 @@
 """The embedded nats-server, apart from the rest."""
 
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,19 @@ def test_what_it_says_last_is_why_it_cannot_start(tmp_path: Path) -> None:
         server.ended(os.waitstatus_to_exitcode(status))
 
     assert failure.value.exit is Exit.CRASHED
+
+
+def test_one_that_hangs_up_while_it_starts_is_not_ready(tmp_path: Path) -> None:
+    server = NatsServer(host="127.0.0.1", port=0, data=tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+
+        def hang_up() -> None:
+            connection, _ = ending.accept()
+            connection.close()
+
+        hangs_up = threading.Thread(target=hang_up)
+        hangs_up.start()
+        port = ending.getsockname()[1]
+        assert not server.hear(f"[1] [INF] Listening for client connections on 127.0.0.1:{port}")
+        assert not server.hear("[1] [INF] Server is ready")
+        hangs_up.join()
