@@ -11,6 +11,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import BadRequestError, NotFoundError
 
 from events.subjects import DEAD_JOBS_STREAM, EPOCH, EVENTS_STREAM, JOBS_STREAM, Subjects
+from services.bus.trouble import Seldom, said
 
 _NO_LIMIT = (None, 0, -1)
 _MUST_BE = ("subjects", "retention", "discard", "max_age", "max_msgs_per_subject")
@@ -116,11 +117,13 @@ async def reached(act: Callable[[], Awaitable[object]], stopping: asyncio.Event)
 
     A cluster that elects a leader does not answer for some seconds, and a server that starts says no.
     """
+    seldom = Seldom()
     while not stopping.is_set():
         try:
             await act()
         except (NatsError, TimeoutError) as error:
-            log.warning("JetStream cannot be reached; trying again", error=str(error) or type(error).__name__)
+            if seldom(said(error)):
+                log.warning("JetStream cannot be reached; trying again", error=said(error))
         else:
             return True
         with suppress(TimeoutError):

@@ -10,6 +10,7 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 
 from services.bus.streams import StreamMismatch, ensure_stream
+from services.bus.trouble import said
 
 LOOK_AGAIN_SECONDS = 1.0
 
@@ -42,4 +43,4 @@ async def _again(js: JetStreamContext, stream: StreamConfig, consumer: ConsumerC
         await ensure_stream(js, stream)
         await js.add_consumer(stream.name, consumer)
     except (NatsError, TimeoutError, StreamMismatch) as error:
-        log.warning("it cannot be made yet; trying again", error=str(error) or type(error).__name__)
+        log.warning("it cannot be made yet; trying again", error=said(error))

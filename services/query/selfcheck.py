@@ -25,6 +25,7 @@ from projections.database import open_reader
 from projections.digest import COLUMNS, Row, differences, id_of
 from projections.projector import position_of
 from services.bus.measures import CHECKS, DIFFERENCES, SELF_CHECKED
+from services.bus.trouble import said
 
 MOST_CHANNELS = 500
 """A key with more is passed over: naming all of them in one consumer is too much."""
@@ -71,7 +72,7 @@ class SelfCheck:
                 log.debug("a key was not compared", because=str(why))
             except (NatsError, TimeoutError, OSError) as error:
                 SELF_CHECKED.add(1, "failed")
-                log.warning("a self-check was not possible", error=str(error) or type(error).__name__)
+                log.warning("a self-check was not possible", error=said(error))
             except Exception:
                 SELF_CHECKED.add(1, "failed")
                 log.exception("a self-check failed")

@@ -23,6 +23,7 @@ from events.subjects import EVENTS_STREAM
 from services.bus import tracing
 from services.bus.measures import RELAYED
 from services.bus.streams import AnotherHistory
+from services.bus.trouble import said
 from services.relay.stream import End, EventStream, Fenced, Told
 from services.store.application import Store
 from services.store.commit import LostEvents
@@ -82,9 +83,7 @@ class Relay:
                 end = None
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             except (NatsError, TimeoutError) as error:
-                log.warning(
-                    "the stream cannot be reached or written; trying again", error=str(error) or type(error).__name__
-                )
+                log.warning("the stream cannot be reached or written; trying again", error=said(error))
                 end = None
                 await asyncio.sleep(PAUSE_SECONDS)
 

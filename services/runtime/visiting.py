@@ -9,6 +9,7 @@ from nats.errors import Error as NatsError
 
 from keyscope.servers import without_password
 from services.bus.tasks import end
+from services.bus.trouble import said
 from services.runtime.failures import Exit, Failure
 from services.runtime.settings import Settings
 from services.runtime.wiring import Context
@@ -33,7 +34,7 @@ async def visiting(settings: Settings, name: str) -> AsyncIterator[Client]:
     try:
         yield client
     except (NatsError, TimeoutError) as error:
-        because = str(error) or type(error).__name__
+        because = said(error)
         raise Failure(Exit.UNREACHABLE, f"the NATS at {servers} does not answer: {because}") from error
     finally:
         ended.set()

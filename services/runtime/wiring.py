@@ -16,6 +16,7 @@ from projections.database import versioned
 from services.bus.client import Client
 from services.bus.measures import CHECKS
 from services.bus.streams import StreamMismatch
+from services.bus.trouble import Seldom, said
 from services.commands import service as commands
 from services.query import service as query
 from services.relay import service as relay
@@ -51,12 +52,13 @@ class Context:
 
         `reconnected` is told when it is back. Raises Failure when NATS refuses the credentials.
         """
-        settings, connected = self.settings, False
+        settings, connected, seldom = self.settings, False, Seldom()
+        servers = without_password(",".join(settings.nats_servers))
 
         async def on_error(error: Exception) -> None:
-            log.warning("connection error", connection=name, error=str(error) or type(error).__name__)
+            if seldom(said(error)):
+                log.warning("connection error", connection=name, servers=servers, error=said(error))
             if not connected and "authorization violation" in str(error).lower():
-                servers = without_password(",".join(settings.nats_servers))
                 raise Failure(Exit.UNREACHABLE, f"the NATS at {servers} refuses the credentials")
 
         async def on_disconnect() -> None:
@@ -84,16 +86,20 @@ class Context:
             reconnected_cb=on_reconnect,
             closed_cb=on_close,
         )
-        if client.max_payload < LEAST_PAYLOAD:
-            await client.close()
-            raise Failure(
-                Exit.CONFIG,
-                f"the NATS at {without_password(','.join(settings.nats_servers))} takes messages of "
-                f"{client.max_payload} bytes; an event may have {LEAST_PAYLOAD}: raise its max_payload",
-            )
+        await _takes_events(client, servers)
         connected = True
         CHECKS[f"broker ({name})"] = lambda: None if client.is_connected else "not connected"
         return client
+
+
+async def _takes_events(client: Client, servers: str) -> None:
+    if client.max_payload < LEAST_PAYLOAD:
+        await client.close()
+        raise Failure(
+            Exit.CONFIG,
+            f"the NATS at {servers} takes messages of {client.max_payload} bytes; an event may have {LEAST_PAYLOAD}: "
+            "raise its max_payload",
+        )
 
 
 @contextmanager
