@@ -7,6 +7,7 @@ from pathlib import Path
 
 from docs.generate import reference
 from docs.generate.asyncapi import asyncapi
+from docs.generate.limits import limits
 from docs.generate.python import python_package
 from docs.generate.schemas import schemas
 from services.gateway.app import openapi
@@ -31,6 +32,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "settings": reference.settings,
     "command line": reference.command_line,
     "python package": python_package,
+    "limits": limits,
 }
 """A page marks what is generated in it: `<!-- generated: events -->` before, `<!-- end -->` behind."""
 

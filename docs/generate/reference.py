@@ -25,7 +25,7 @@ from keyscope.cli.app import app
 from projections import limits
 from projections.conditions import OPERATORS
 from projections.model import ALIASES, ENTITIES, Entity, Kind
-from services.bus.streams import events_stream, jobs_stream
+from services.bus.streams import dead_jobs_stream, events_stream, jobs_stream
 from services.commands import reading, writer
 from services.query import progress, readers, turns
 from services.runtime.settings import Settings
@@ -59,7 +59,7 @@ def envelope() -> str:
     """The members of the CloudEvents envelope."""
     members = schema_of(CloudEvent, sent=True)["properties"]
     members["data"] = {"type": "object", "description": "What happened: see the events below"}
-    return _table(
+    return table(
         ("member", "type", "what"),
         ((f"`{name}`", _kind(part), _description(part)) for name, part in members.items()),
     )
@@ -104,11 +104,11 @@ def entities() -> str:
 
 def _entity(entity: Entity) -> str:
     names = " or ".join(f"`{alias}`" for alias, aliased in ALIASES.items() if aliased is entity)
-    columns = _table(
+    columns = table(
         ("field", "type", "null"),
         ((f"`{c.name}`", _KINDS[c.kind], "may be" if c.nullable else "") for c in entity.columns.values()),
     )
-    relations = _table(
+    relations = table(
         ("relation", "leads to"),
         (
             (f"`{name}`", f"{'a list of' if relation.many else 'one'} `{_alias(ENTITIES[relation.target])}`")
@@ -129,7 +129,7 @@ _KINDS = {Kind.TEXT: "text", Kind.BOOLEAN: "boolean", Kind.TIMESTAMP: "time", Ki
 def operators() -> str:
     """Every filter operator, with the kinds of fields that it fits."""
     names = list(dict.fromkeys(name for kind in OPERATORS.values() for name in kind))
-    return _table(
+    return table(
         ("operator", *_KINDS.values()),
         ((f"`{name}`", *("yes" if name in OPERATORS[kind] else "" for kind in _KINDS)) for name in names),
     )
@@ -150,7 +150,7 @@ def command_limits() -> str:
 def _limits(*constants: tuple[ModuleType, str]) -> str:
     """Constants, with the docstring that stands below each."""
     rows = ((f"`{name}`", f"{getattr(module, name):,}", _docstrings(module)[name]) for module, name in constants)
-    return _table(("limit", "value", "of what"), rows)
+    return table(("limit", "value", "of what"), rows)
 
 
 def _documented(module: ModuleType) -> Iterator[tuple[ModuleType, str]]:
@@ -167,12 +167,12 @@ def _docstrings(module: ModuleType) -> dict[str, str]:
 
 
 def streams() -> str:
-    """Both streams of JetStream."""
+    """The streams of JetStream."""
     rows = (
         (f"`{s.name}`", f"`{' '.join(s.subjects or [])}`", str(s.retention.value if s.retention else ""), s.description)
-        for s in (events_stream(SUBJECTS), jobs_stream(SUBJECTS))
+        for s in (events_stream(SUBJECTS), jobs_stream(SUBJECTS), dead_jobs_stream(SUBJECTS))
     )
-    return _table(("stream", "subjects", "retention", "what"), rows)
+    return table(("stream", "subjects", "retention", "what"), rows)
 
 
 def errors() -> str:
@@ -186,7 +186,7 @@ def settings() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, "") else f"`{field.default}`"
         rows.append((f"`KEYSCOPE_{name.upper()}`", default, field.description or ""))
-    return _table(("variable", "default", "what"), rows)
+    return table(("variable", "default", "what"), rows)
 
 
 def command_line() -> str:
@@ -216,7 +216,7 @@ def _definitions(found: Iterable[Schema]) -> str:
 
 def _members(schema: Schema) -> str:
     needed = schema.get("required", [])
-    return _table(
+    return table(
         ("member", "type", "needed", "what"),
         (
             (f"`{name}`", _kind(part), "yes" if name in needed else "", _description(part))
@@ -283,6 +283,7 @@ def _sentence(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    """A table of Markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in line)} |" for line in lines)

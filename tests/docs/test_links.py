@@ -34,3 +34,9 @@ def test_links(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{href} leads nowhere"
         assert not anchor or anchor in _anchors(target), f"{href}: no such heading"
+
+
+def test_every_page_is_on_the_map() -> None:
+    contents = ROOT / "docs" / "README.md"
+    linked = {(contents.parent / str(token.attrs.get("href", ""))).resolve() for token in _inline(contents)}
+    assert {page for page in pages() if page.parent != ROOT} - linked == {contents}
