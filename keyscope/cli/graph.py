@@ -1,4 +1,4 @@
-"""`keyscope graph`: a question to the graph, as Medusa asks it."""
+"""`keyscope graph` and `keyscope scope`: questions to the read model."""
 
 import json
 import sys
@@ -35,6 +35,25 @@ def graph(
         show(answer["data"])
         if "metadata" in answer:
             typer.echo(", ".join(f"{name} {value}" for name, value in answer["metadata"].items()))
+
+    session(context).run(work)
+
+
+def scope(
+    context: typer.Context,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="A publishable token, pk_…")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a token stands for: its key, and the ids of the channels that it sells through."""
+
+    async def work(ks: keyscope.Keyscope) -> None:
+        answer = await ks.query.scope(token)
+        if as_json:
+            print_json(answer)
+            return
+        key = answer["key"]
+        show({"key": key["id"], "title": key["title"], "sales_channel_ids": " ".join(answer["sales_channel_ids"])})
 
     session(context).run(work)
 

@@ -49,6 +49,16 @@ async def test_links_and_the_graph(run: Run, ks: keyscope.Keyscope) -> None:
     assert (await run("link", "dismiss", key["id"], channel["id"])).output == "nothing\n"
 
 
+async def test_what_a_token_stands_for(run: Run, ks: keyscope.Keyscope) -> None:
+    channel = await ks.sales_channels.create({"name": "Web shop"})
+    key = await ks.api_keys.create({"title": "Storefront", "type": "publishable"})
+    await ks.link.create({"api_key": {"api_key_id": key["id"]}, "sales_channel": {"sales_channel_id": channel["id"]}})
+    assert (await run("scope", key["token"], "--json")).json["sales_channel_ids"] == [channel["id"]]
+    assert {"Storefront", key["id"], channel["id"]} <= {*(await run("scope", key["token"])).output.split()}
+    ran = await run("scope", "pk_nobody")
+    assert (ran.code, ran.output, len(ran.errors.splitlines())) == (1, "", 1)
+
+
 async def test_keys(run: Run) -> None:
     key = (await run("key", "create", "Storefront", "--json")).json
     assert (key["title"], key["type"], key["created_by"]) == ("Storefront", "publishable", "clerk")
