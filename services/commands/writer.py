@@ -14,23 +14,22 @@ from time import perf_counter
 
 import structlog
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
-from pydantic_core import to_json
 
 from events.base import UnknownEvent
-from events.errors import Conflict, InvalidData, KeyscopeError, Unavailable, UnexpectedState, error_in
+from events.errors import Conflict, KeyscopeError, Unavailable, UnexpectedState
 from services.bus import tracing
 from services.bus.measures import BATCHES, COMMANDS, COMMITS, CONTENDED
-from services.bus.replies import assembled, failure
+from services.bus.replies import failure
 from services.commands.cache import AggregateCache
-from services.commands.command import Command, Reply, Result
-from services.commands.handlers import HANDLERS
+from services.commands.command import Command, Reply
 from services.commands.naming import named
+from services.commands.run import Run, repeated, settle
 from services.commands.sweeps import step_sweep
 from services.commands.work import Work
 from services.domain.aggregate import Aggregate
 from services.domain.clock import now
 from services.store.application import Store
-from services.store.commit import Commit, Committed, LostEvents, Outcome, StaleRead
+from services.store.commit import Commit, Committed, LostEvents, StaleRead
 
 QUEUE_LIMIT = 2_048
 """Commands that may wait; beyond it requests are refused with `unavailable`. Some tenths of a second of work."""
@@ -45,8 +44,6 @@ REDO_LIMIT = 20
 CROWDED_BATCHES = 16
 """Batches that take turns after another replica has written: most likely it is still busy."""
 FOLLOWED_AT_ONCE = 1_000
-ROOM = 4_096
-"""Bytes of a message beside an answer's data: headers, and the names of its members."""
 LOOK_SECONDS = 5.0
 """How often an idle writer looks for the sweeps of a replica that has died."""
 INDEX_EVERY = 10_000
@@ -271,8 +268,8 @@ class Writer:
         known = self._store.recorder.outcomes([command.context.command_id for command in batch if command.repeatable])
         work = Work(self._store, self._cache)
         instant, longest = now(), self._longest()
-        runs: dict[str, _Run] = {}
-        order: list[tuple[Command, _Run | None]] = []
+        runs: dict[str, Run] = {}
+        order: list[tuple[Command, Run | None]] = []
         try:
             work.preload(id for command in batch for id in named(command))
             for command in batch:
@@ -281,7 +278,7 @@ class Writer:
                     order.append((command, None))
                     continue
                 if id not in runs:
-                    runs[id] = _Run(command, work, instant, longest)
+                    runs[id] = Run(command, work, instant, longest)
                 order.append((command, runs[id]))
         except BaseException:
             work.forget()
@@ -289,14 +286,14 @@ class Writer:
         if runs:
             self._commit(work, list(runs.values()))
         return [
-            (command, run.reply if run else _repeated(known[command.context.command_id], longest))
+            (command, run.reply if run else repeated(known[command.context.command_id], longest))
             for command, run in order
         ]
 
-    def _commit(self, work: Work, runs: "Sequence[_Run]") -> Committed:
+    def _commit(self, work: Work, runs: Sequence[Run]) -> Committed:
         commit = Commit(
             events=work.events,
-            settle=lambda positions, position: _settle(runs, positions, position),
+            settle=lambda positions, position: settle(runs, positions, position),
             known_position=self._position,
             read=work.read,
             tokens=work.tokens,
@@ -416,60 +413,3 @@ def _measure(answers: Answers, seconds: float) -> None:
     outcomes = ((command.spec.name, reply.outcome) for command, reply in answers)
     for labels, count in Counter(outcomes).items():
         COMMANDS.add(count, *labels)
-
-
-class _Run:
-    """One command carried out on a batch's work; its reply is known once positions are."""
-
-    def __init__(self, command: Command, work: Work, instant: str, longest: int) -> None:
-        self.command = command
-        self.reply = Reply(b"")
-        self.error: KeyscopeError | None = None
-        self.result = Result(None)
-        self.data = self.changed = b""
-        work.begin(command.context, instant)
-        self.start = work.first_event
-        try:
-            self.result = HANDLERS[command.spec.name](work, command)
-            self.data, self.changed = to_json(self.result.data), to_json(list(dict.fromkeys(work.changed)))
-            if len(self.data) + len(self.changed) + ROOM > longest:
-                raise InvalidData(
-                    f"the answer would be longer than {longest} bytes, the broker's max_payload; name fewer at once"
-                )
-        except KeyscopeError as error:
-            work.roll_back()
-            self.error = error
-        except PersistenceError:  # the store cannot be read: that fails the batch
-            raise
-        except Exception as error:
-            log.exception("a handler failed", command=command.spec.name, **tracing.ids_of(command.context.traceparent))
-            work.roll_back()
-            self.error = UnexpectedState("the command failed; nothing was stored")
-            self.error.__cause__ = error
-        self.end = len(work.events)
-
-    def settle(self, positions: Sequence[int], position: int) -> Outcome | None:
-        """Make the reply; the outcome to keep if the command can be repeated."""
-        if self.error is not None:
-            self.reply = Reply(failure(self.error), self.error)
-            kept = None if isinstance(self.error, (UnexpectedState, Unavailable)) else self.reply.text
-        else:
-            reached = positions[self.end - 1] if self.end > self.start else position
-            self.reply = Reply(assembled(self.data, position=reached, changed=self.changed))
-            kept = self.reply.text
-            if self.result.to_keep is not self.result.data:
-                kept = assembled(to_json(self.result.to_keep), position=reached, changed=self.changed)
-        return Outcome(self.command.context.command_id, kept) if kept and self.command.repeatable else None
-
-
-def _settle(runs: Sequence[_Run], positions: Sequence[int], position: int) -> list[Outcome]:
-    outcomes = (run.settle(positions, position) for run in runs)
-    return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _repeated(text: bytes, longest: int) -> Reply:
-    """The reply to a command that was carried out before, with its error if it was refused."""
-    if len(text) + ROOM > longest:  # the broker took more then
-        lost = UnexpectedState("it was carried out before, and its answer is longer than the broker's max_payload now")
-        return Reply(failure(lost), lost, repeated=True)
-    return Reply(text, error_in(text), repeated=True)

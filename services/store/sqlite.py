@@ -27,7 +27,6 @@ from services.store.commit import Commit, Committed, Epoch, Outcome, StaleRead, 
 from services.store.folding import FOLD, Folding
 from services.store.packing import packed, unpacked
 
-SCHEMA_VERSION = 1
 BUSY_SECONDS = 30
 LOG_BYTES = 5_000 * 4_096
 """How long the write-ahead log is from the beginning."""
