@@ -105,7 +105,7 @@ def rebuild(
 
 def backup(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The copy; it must not be there yet.", dir_okay=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; it must not be there yet.", dir_okay=False)],
     *,
     data_dir: DataDir = None,
 ) -> None:
@@ -122,7 +122,7 @@ def backup(
 
 def restore(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What `keyscope backup` has made.", dir_okay=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `keyscope backup` has made.", dir_okay=False)],
     *,
     data_dir: DataDir = None,
 ) -> None:

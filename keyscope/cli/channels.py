@@ -13,7 +13,7 @@ app = typer.Typer(help="Sales channels.", no_args_is_help=True)
 
 COLUMNS = ["id", "name", "description", "is_disabled", "metadata", "created_at"]
 Id = Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel's id, sc_…")]
-Ids = Annotated[list[str], typer.Argument(metavar="CHANNEL...", help="The channels' ids, sc_…")]
+Ids = Annotated[list[str], typer.Argument(metavar="CHANNEL", help="The channels' ids, sc_…")]
 Description = Annotated[str | None, typer.Option(help="What it is.")]
 Disabled = Annotated[bool | None, typer.Option("--disabled/--enabled", help="Whether it is switched off.")]
 
@@ -21,7 +21,7 @@ Disabled = Annotated[bool | None, typer.Option("--disabled/--enabled", help="Whe
 @app.command()
 def create(
     context: typer.Context,
-    name: str,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
     *,
     description: Description = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Switched off at first.")] = False,

@@ -32,7 +32,7 @@ def main() -> None:
 @app.command()
 def medusa(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help=DATABASE)],
+    url: Annotated[str, typer.Argument(metavar="URL", help=DATABASE)],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, write nothing.")] = False,
     schema: Annotated[str, typer.Option(help="The schema of Medusa's tables.")] = "public",

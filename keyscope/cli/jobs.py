@@ -10,7 +10,7 @@ from keyscope.cli.show import AsJson, print_json, table
 
 app = typer.Typer(no_args_is_help=True, help="Durable commands that were given up.")
 
-Number = Annotated[int, typer.Argument(help="As `keyscope jobs list` shows it.", min=1)]
+Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `keyscope jobs list` shows it.", min=1)]
 
 
 @app.command("list")

@@ -13,7 +13,10 @@ app = typer.Typer(help="API keys, publishable and secret.", no_args_is_help=True
 
 COLUMNS = ["id", "type", "title", "token", "redacted", "revoked_at", "created_at"]
 Id = Annotated[str, typer.Argument(metavar="KEY", help="The key's id, apk_…")]
-Ids = Annotated[list[str], typer.Argument(metavar="KEY...", help="The keys' ids, apk_…")]
+Ids = Annotated[list[str], typer.Argument(metavar="KEY", help="The keys' ids, apk_…")]
+
+
+Title = Annotated[str, typer.Argument(metavar="TITLE", help="What it is called.")]
 
 
 class KeyType(StrEnum):
@@ -26,7 +29,7 @@ class KeyType(StrEnum):
 @app.command()
 def create(
     context: typer.Context,
-    title: str,
+    title: Title,
     *,
     type: Annotated[KeyType, typer.Option(help="publishable for storefronts, secret for servers.")] = (
         KeyType.PUBLISHABLE
@@ -65,7 +68,7 @@ def list_(
 
 
 @app.command()
-def update(context: typer.Context, key: Id, title: str, *, as_json: AsJson = False) -> None:
+def update(context: typer.Context, key: Id, title: Title, *, as_json: AsJson = False) -> None:
     """Change a key's title."""
 
     async def work(ks: keyscope.Keyscope) -> None:

@@ -12,7 +12,7 @@ from keyscope.types import LinkDefinition
 app = typer.Typer(help="Link keys with sales channels.", no_args_is_help=True)
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key's id, apk_…")]
-Channels = Annotated[list[str], typer.Argument(metavar="CHANNEL...", help="The channels' ids, sc_…")]
+Channels = Annotated[list[str], typer.Argument(metavar="CHANNEL", help="The channels' ids, sc_…")]
 COLUMNS = ["id", "publishable_key_id", "sales_channel_id", "created_at", "deleted_at"]
 
 

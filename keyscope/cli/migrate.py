@@ -16,8 +16,10 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate_store(
-    source: Annotated[str, typer.Argument(help="The event store there is, sqlite:///path/to/events.db.")],
-    target: Annotated[str, typer.Argument(help=TARGET)],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The event store there is, sqlite:///path/to/events.db.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help=TARGET)],
 ) -> None:
     """Copy an event store from SQLite to PostgreSQL, every event under the same position, and compare the two.
 

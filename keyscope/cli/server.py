@@ -49,7 +49,8 @@ def up(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A command to run against it, after `--`: when that ends, so does Keyscope, with its exit code."
+            metavar="COMMAND",
+            help="A command to run against it, after `--`: when that ends, so does Keyscope, with its exit code.",
         ),
     ] = None,
     *,
@@ -98,7 +99,7 @@ def up(
 
 def run(
     context: typer.Context,
-    services: Annotated[list[Service], typer.Argument(help="One or several.")],
+    services: Annotated[list[Service], typer.Argument(metavar="SERVICE", help="One or several.")],
     *,
     nats_url: NatsUrl = None,
     data_dir: DataDir = None,

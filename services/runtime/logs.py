@@ -6,6 +6,7 @@ Keys that recur: `process` (commands, reads, nats-server …), `logger`, `level`
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Collection
 from typing import Literal
@@ -37,7 +38,9 @@ def configure(format: Literal["console", "json"], level: str, *, process: str, h
     if format == "console":
         last = [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+                colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+                exception_formatter=structlog.dev.plain_traceback,
+                pad_event_to=0,
             )
         ]
     handler = logging.StreamHandler(sys.stderr)

@@ -69,3 +69,17 @@ def test_the_news_of_libraries_are_not_logged(capsys: pytest.CaptureFixture[str]
 
     assert "chatter" not in (text := capsys.readouterr().err)
     assert "trouble" in text
+
+
+def test_no_colours_where_nobody_wants_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    logs.configure("console", "info", process="commands")
+    structlog.get_logger("ours").info("linked")
+    assert "\x1b[" in capsys.readouterr().err
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    logs.configure("console", "info", process="commands")
+    structlog.get_logger("ours").info("linked")
+    assert "\x1b[" not in capsys.readouterr().err
