@@ -127,6 +127,10 @@ class Bus:
             with still_open():
                 message = await self._replies.request(subject, payload, timeout, headers)
         except nats.errors.NoRespondersError:
+            if subject.startswith("$JS."):
+                raise Unavailable(
+                    "JetStream does not answer: is it enabled on this NATS, and for this account?"
+                ) from None
             raise Unavailable(f"nobody serves {subject}: is the service running, with this prefix?") from None
         except nats.errors.OutboundBufferLimitError:
             raise Unavailable("the NATS server cannot be reached, and too much is waiting for it") from None

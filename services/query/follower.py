@@ -30,7 +30,7 @@ from projections.projector import MissingEvents, Projector, Published, position_
 from services.bus import tracing
 from services.bus.measures import APPLYING, PROJECTED
 from services.bus.tasks import end
-from services.bus.trouble import said
+from services.bus.trouble import Seldom, said
 from services.bus.wire import give_back, take
 
 BATCH = 5_000
@@ -92,7 +92,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until cancelled."""
-        failures = 0
+        failures, seldom = 0, Seldom()
         while True:
             try:
                 await self._follow()
@@ -107,7 +107,8 @@ class Follower:
                 log.error("the read model cannot be written; trying again", because=str(error))  # noqa: TRY400 - as above
             except (_SessionOver, NatsError, TimeoutError, OSError) as over:
                 self.state = "connecting"
-                log.warning("following again", because=said(over))
+                if seldom(said(over)):
+                    log.warning("following again", because=said(over))
             except Exception as error:
                 self.state = f"stuck: {type(error).__name__}"
                 log.exception("an event cannot be applied", position=self._projector.position)

@@ -91,7 +91,7 @@ def explain(error: BaseException, *, database: object, remedy: str) -> Failure |
         if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
             return cannot_write(cause.filename or database, cause)
         if type(cause).__module__.partition(".")[0] == "psycopg":
-            return Failure(Exit.UNREACHABLE, f"{database} cannot be used: {str(cause).strip()}")
+            return Failure(Exit.UNREACHABLE, f"{database} cannot be used: {' '.join(str(cause).split())}")
     return None
 
 

@@ -15,7 +15,7 @@ from services.runtime.memory import settle
 from services.runtime.notify import notify
 from services.runtime.settings import Settings
 from services.runtime.tracing import traced
-from services.runtime.wiring import SERVICES, Context
+from services.runtime.wiring import SERVICES, Context, Stopped
 
 ORPHAN_SECONDS = 2
 """How long draining may take when the supervisor has died: its nats-server dies with it, so little can be drained."""
@@ -93,6 +93,8 @@ class _Host:
         service = SERVICES[name]
         try:
             await service.serve(context, lambda: self._one_ready(name))
+        except Stopped:
+            pass
         except Exception as error:
             failure = explain(error, database=service.database(self._settings), remedy=service.remedy)
             if failure is None:

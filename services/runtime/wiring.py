@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,29 @@ LEAST_PAYLOAD = 256 * 1024
 log = structlog.get_logger("nats")
 
 
+class Stopped(Exception):
+    """The process was asked to stop before there was a connection."""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Of one connection. What `met` raises before there is one, connecting raises."""
+
+    name: str
+    servers: str
+    stopping: asyncio.Event
+    connected: bool = False
+    seldom: Seldom = field(default_factory=Seldom)
+
+    async def met(self, error: Exception) -> None:
+        if not self.connected and self.stopping.is_set():
+            raise Stopped
+        if self.seldom(said(error)):
+            log.warning("connection error", connection=self.name, servers=self.servers, error=said(error))
+        if not self.connected and "authorization violation" in str(error).lower():
+            raise Failure(Exit.UNREACHABLE, f"the NATS at {self.servers} refuses the credentials")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the services of one process share."""
@@ -50,16 +73,12 @@ class Context:
     async def connect(self, name: str, reconnected: Callable[[], None] | None = None) -> Client:
         """A connection to NATS that shows up as `name`. It is tried for ever, and tried again when it breaks.
 
-        `reconnected` is told when it is back. Raises Failure when NATS refuses the credentials.
+        `reconnected` is told when it is back. Raises Failure when NATS refuses the credentials, Stopped when it is not
+        there and the process is to stop.
         """
-        settings, connected, seldom = self.settings, False, Seldom()
+        settings = self.settings
         servers = without_password(",".join(settings.nats_servers))
-
-        async def on_error(error: Exception) -> None:
-            if seldom(said(error)):
-                log.warning("connection error", connection=name, servers=servers, error=said(error))
-            if not connected and "authorization violation" in str(error).lower():
-                raise Failure(Exit.UNREACHABLE, f"the NATS at {servers} refuses the credentials")
+        trouble = _Trouble(name, servers, self.stopping)
 
         async def on_disconnect() -> None:
             if not self.stopping.is_set():
@@ -71,7 +90,7 @@ class Context:
                 reconnected()
 
         async def on_close() -> None:
-            if connected and not self.stopping.is_set():
+            if trouble.connected and not self.stopping.is_set():
                 self.lost(ConnectionError(f"the connection {name} was closed by NATS"))
 
         client = Client()
@@ -81,13 +100,13 @@ class Context:
             **options(settings),
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type] # seconds; its type is too narrow
-            error_cb=on_error,
+            error_cb=trouble.met,
             disconnected_cb=on_disconnect,
             reconnected_cb=on_reconnect,
             closed_cb=on_close,
         )
         await _takes_events(client, servers)
-        connected = True
+        trouble.connected = True
         CHECKS[f"broker ({name})"] = lambda: None if client.is_connected else "not connected"
         return client
 

@@ -225,6 +225,12 @@ async def test_no_server_is_told_at_once() -> None:
     assert time.monotonic() - started < 3
 
 
+async def test_a_nats_without_jetstream_is_told(make_nats: Callable[..., Nats]) -> None:
+    async with keyscope.connect(make_nats(jetstream=False).url, timeout=0.3) as ks:
+        with pytest.raises(keyscope.Unavailable, match="JetStream does not answer: is it enabled"):
+            await anext(aiter(ks.events.all(since="beginning")))
+
+
 async def test_a_server_that_refuses_is_told(make_nats: Callable[..., Nats]) -> None:
     server = make_nats("\nauthorization { user: a, password: b }\n")
     with pytest.raises(keyscope.Unavailable, match=r"(?i)authorization"):

@@ -11,7 +11,7 @@ import pytest
 
 import keyscope
 from services.runtime.failures import Exit
-from tests.support.nats import Nats
+from tests.support.nats import Nats, free_port
 from tests.support.up import wait_for
 
 Run = Callable[..., subprocess.Popen[bytes]]
@@ -97,6 +97,15 @@ async def test_it_waits_for_a_nats_that_is_not_there_yet(run: Run, nats_server: 
     nats_server.start()
 
     wait_for(lambda: "ready: commands, relay" in said(tmp_path, "commands"))
+
+
+@pytest.mark.parametrize("services", [("commands",), ("relay",), ("query",), ("gateway",), ("relay", "query")])
+def test_it_stops_without_ever_having_had_its_nats(run: Run, tmp_path: Path, services: tuple[str, ...]) -> None:
+    process = run(*services, f"--nats-url=nats://127.0.0.1:{free_port()}")
+    wait_for(lambda: "connection error" in said(tmp_path, services[0]))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == Exit.DONE
+    assert "Traceback" not in said(tmp_path, services[0])
 
 
 def test_nats_refuses_the_credentials(run: Run, make_nats: Callable[..., Nats], tmp_path: Path) -> None:
