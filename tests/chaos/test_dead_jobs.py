@@ -11,6 +11,7 @@ import pytest
 import keyscope
 from keyscope.dead import DeadJob
 from services.commands import jobs
+from services.commands.handlers import HANDLERS
 from tests.support.nats import Nats
 from tests.support.service import Service
 
@@ -44,7 +45,7 @@ async def test_a_failure_that_does_not_end(ks: keyscope.Keyscope, monkeypatch: p
     monkeypatch.setattr(jobs, "MOST_DELIVERIES", 3)
     monkeypatch.setattr(jobs, "TRY_AGAIN_SECONDS", 0.05)
     with monkeypatch.context() as broken:
-        broken.setitem(__import__("services.commands.writer", fromlist=["HANDLERS"]).HANDLERS, "link.create", fails)
+        broken.setitem(HANDLERS, "link.create", fails)
         job = await ks.jobs.submit("link.create", [], command_id="bad luck")
         with pytest.raises(keyscope.UnexpectedState):
             await job.outcome(10)

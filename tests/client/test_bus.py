@@ -233,8 +233,13 @@ async def test_a_nats_without_jetstream_is_told(make_nats: Callable[..., Nats]) 
 
 async def test_a_server_that_refuses_is_told(make_nats: Callable[..., Nats]) -> None:
     server = make_nats("\nauthorization { user: a, password: b }\n")
-    with pytest.raises(keyscope.Unavailable, match=r"(?i)authorization"):
-        await keyscope.connect(server.url, timeout=5)
+    said = "reset"
+    for _ in range(10):  # it hangs up at once: its reason can get lost with what it had not read yet
+        if "reset" in said:
+            with pytest.raises(keyscope.Unavailable) as refused:
+                await keyscope.connect(server.url, timeout=5)
+            said = str(refused.value).lower()
+    assert "authorization" in said
 
 
 async def test_a_command_survives_a_server_restart(nats_server: Nats, client: keyscope.Keyscope) -> None:
