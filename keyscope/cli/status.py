@@ -30,7 +30,8 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
 async def _nats(ks: keyscope.Keyscope) -> str:
     await ks.nats.flush()
     url, server = ks.nats.connected_url, ks.nats.connected_server_version
-    return f"{url.hostname}:{url.port}, nats-server {server.major}.{server.minor}.{server.patch}" if url else ""
+    where = url.netloc.rpartition("@")[2] if url else ""
+    return f"{where}, nats-server {server.major}.{server.minor}.{server.patch}"
 
 
 async def _commands(ks: keyscope.Keyscope) -> str:

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from keyscope.servers import without_password
-from services.runtime.existing import there_is_one
 from services.runtime.failures import Exit, Failure, cannot_write, explain
+from services.runtime.files import sync, there_is_one
 from services.runtime.locks import hold
 from services.runtime.settings import Settings
 from services.store.application import SQLITE, open_store
@@ -158,9 +158,9 @@ def _finished(file: Path) -> Iterator[Path]:
         yield unfinished
         if any(log.exists() for log in _logs(unfinished)):  # closing says nothing when it could not fold them
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.replace(file)
-        _sync(file.parent)
+        sync(file.parent)
     finally:
         _remove(unfinished)
 
@@ -191,11 +191,3 @@ def _remove(database: Path) -> None:
 def _logs(database: Path) -> list[Path]:
     """What SQLite keeps beside a file that is open, or was not closed well."""
     return [database.with_name(f"{database.name}{end}") for end in ("-wal", "-shm", "-journal")]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,8 @@
 """`keyscope migrate-store`: its failures as the user reads them."""
 
 from keyscope.servers import without_password
-from services.runtime.existing import there_is_one
 from services.runtime.failures import Exit, Failure, explain
+from services.runtime.files import there_is_one
 from services.store.copying import Progress, Refused
 from services.store.migrate import migrate
 

@@ -24,6 +24,7 @@ from projections.projector import Projector
 from services.bus.tasks import end, to_the_end
 from services.query.follower import Follower
 from services.runtime.failures import Exit, Failure
+from services.runtime.files import sync
 from services.runtime.locks import hold
 from services.runtime.settings import Settings
 from services.runtime.streamed import stream_events
@@ -69,7 +70,7 @@ async def rebuild(settings: Settings, *, patience: float, progress: Progress) ->
             building.replace(path)
         finally:
             remove(building)  # after all went well: what the reader that verified it may have left beside it
-        _sync(path.parent)
+        sync(path.parent)
         in_use = await _in_use(database, path, patience)
         return Rebuilt(path, rebuilt.position, in_use=in_use)
     finally:
@@ -166,12 +167,3 @@ def _nobody_serves(database: Path) -> bool:
 
 def _no_room(path: Path) -> Failure:
     return Failure(Exit.NO_ROOM, f"{path} cannot be written: the disk is full, or fails")
-
-
-def _sync(folder: Path) -> None:
-    """Let the folder remember the new name over a power cut."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

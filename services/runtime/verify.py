@@ -22,8 +22,8 @@ from projections.database import BUSY_MS, versioned
 from projections.digest import copy_rows, digest, first_difference, rows_of
 from projections.projector import position_of
 from services.bus.tasks import to_the_end
-from services.runtime.existing import there_is_one
 from services.runtime.failures import Exit, Failure
+from services.runtime.files import there_is_one
 from services.runtime.settings import Settings
 from services.runtime.streamed import last_position, stream_events
 from services.runtime.visiting import visiting

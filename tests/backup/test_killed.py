@@ -43,7 +43,7 @@ elif step == "epoch":  # it is made, and nobody has been told
 else:
     module, name = {
         "checked": (backup, "_checked"),
-        "sync": (backup, "_sync"),
+        "sync": (backup, "sync"),
         "compare": (copying.Copying, "compare"),
         "numbers": (copying.Copying, "_continue_numbers"),
     }[step]
