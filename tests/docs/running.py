@@ -19,8 +19,11 @@ import jsonschema
 import keyscope
 from docs.generate.files import ROOT, SCHEMAS
 from tests.docs.snippets import Snippet
+from tests.support.nats import free_port
 
 DOCUMENTED_URL = "nats://127.0.0.1:4222"
+DOCUMENTED_PORT = "19080"
+"""Of a gateway that a page starts; another run of the tests on this machine may do so at the same time."""
 SECONDS = 20.0
 
 
@@ -29,6 +32,7 @@ class Page:
 
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
+        self._port = str(free_port())
         self._folder = folder
         self._printed = ""
         self._question: tuple[str, Any] | None = None
@@ -60,7 +64,7 @@ class Page:
             self._forever[-1].terminate()
             await asyncio.wait_for(self._forever.pop().wait(), SECONDS)
             return
-        text = snippet.text.replace(DOCUMENTED_URL, self._url)
+        text = self._here(snippet.text)
         if "make" in snippet.options:
             targets = re.findall(r"^make (\w+)", text, re.MULTILINE)
             assert targets
@@ -71,7 +75,7 @@ class Page:
             self._printed = await self._finished(await self._start("bash", "-c", self._with_state(text)))
 
     async def python(self, snippet: Snippet) -> None:
-        text = snippet.text.replace(DOCUMENTED_URL, self._url)
+        text = self._here(snippet.text)
         if "elsewhere" in snippet.options:
             compile(text, snippet.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         elif "asyncio.run(" in text:
@@ -135,6 +139,9 @@ class Page:
                 "channel": await ks.sales_channels.create({"name": "Webshop"}),
             }
         return self._client
+
+    def _here(self, text: str) -> str:
+        return text.replace(DOCUMENTED_URL, self._url).replace(DOCUMENTED_PORT, self._port)
 
     def _with_state(self, text: str) -> str:
         state = self._folder / "state.sh"
