@@ -113,6 +113,8 @@ ERRORS: dict[str, type[KeyscopeError]] = {
 }
 
 _JETSTREAM: dict[int, type[KeyscopeError]] = {error.code: error for error in (NotFound, Unavailable)}
+_NO_ROOM = 10002
+"""JetStream's error code: the account has used up what it may. It says 400, as to a wrong request."""
 
 
 def from_reply(error: Mapping[str, Any]) -> KeyscopeError:
@@ -120,7 +122,8 @@ def from_reply(error: Mapping[str, Any]) -> KeyscopeError:
 
     JetStream's own errors have `code` and `description` instead.
     """
-    fallback = _JETSTREAM.get(error.get("code", 0), UnexpectedState)
+    code = Unavailable.code if error.get("err_code") == _NO_ROOM else error.get("code", 0)
+    fallback = _JETSTREAM.get(code, UnexpectedState)
     failure = ERRORS.get(str(error.get("type")), fallback)(
         str(error.get("message") or error.get("description") or "the service gave no reason")
     )

@@ -18,6 +18,8 @@ _MUST_BE = ("subjects", "retention", "discard", "max_age", "max_msgs_per_subject
 """Who manages a stream may bound its size. What is refused then waits; what JetStream threw away would be missed."""
 _EXISTS = 10058
 """JetStream's error code: the stream name is in use with another configuration."""
+_TAKEN = 10065
+"""JetStream's error code: another stream has some of the subjects."""
 
 RETRY_SECONDS = 1.0
 
@@ -96,6 +98,11 @@ async def ensure_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
             await js.add_stream(wanted)
             return
         except BadRequestError as error:
+            if error.err_code == _TAKEN:
+                raise StreamMismatch(
+                    f"stream {wanted.name} cannot be made, for another stream has messages to {wanted.subjects}: "
+                    "let that one mirror or source it, or give this service another NATS account"
+                ) from error
             if error.err_code != _EXISTS:
                 raise
             found = (await js.stream_info(wanted.name)).config

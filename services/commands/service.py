@@ -49,9 +49,15 @@ async def serve(
         return
     client = await connect("keyscope-commands")
     jobs = jobs_stream(subjects, replicas)
-    if not await reached(lambda: ensure_stream(client.jetstream(), jobs), stopping):
-        await client.close()
-        opened.close()
+    there = False
+    try:
+        there = await reached(lambda: ensure_stream(client.jetstream(), jobs), stopping)
+    finally:
+        if not there:
+            stopping.set()  # closing the connection is on purpose
+            await client.close()
+            opened.close()
+    if not there:
         return
     wake = WakeUp(client, subjects, on_commit)
     writer = Writer(opened, wake.committed, lambda: client.max_payload)

@@ -47,6 +47,12 @@ class Nats:
         text = configuration(name="test", host="127.0.0.1", port=self.port, folder=self.folder / "jetstream")
         self._config.write_text((text if jetstream else text.partition("jetstream {")[0]) + self._more)
 
+    def allow(self, more: str) -> None:
+        """Put `more` in the place of the further text, and let the running server read it."""
+        self._config.write_text(self._config.read_text().replace(self._more, more))
+        self._more = more
+        self.signal(signal.SIGHUP)
+
     @property
     def url(self) -> str:
         """Where to connect."""
