@@ -29,9 +29,7 @@ from services.store.packing import packed, unpacked
 
 BUSY_SECONDS = 30
 LOG_BYTES = 5_000 * 4_096
-"""How long the write-ahead log is from the beginning."""
-MOST_LOG_PAGES = 16_000
-"""Where the writer folds the log whatever it takes, should services.store.folding not have got to it."""
+"""How long the write-ahead log is from the beginning, and at most again when it was longer."""
 
 _TABLES = [
     # Never WITHOUT ROWID for stored_events: its rowid is the position.
@@ -81,7 +79,8 @@ class _Pool(SQLiteConnectionPool):
     def _create_connection(self) -> SQLiteConnection:
         connection = super()._create_connection()._sqlite_conn  # noqa: SLF001 - the library has no hook for pragmas
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint={MOST_LOG_PAGES}")
+        connection.execute("PRAGMA wal_autocheckpoint=0")  # services.store.folding does it
+        connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
         connection.row_factory = None
         return _Connection(sqlite_conn=connection, max_age=self.max_age)
 
@@ -144,7 +143,8 @@ class SQLiteStore(SQLiteApplicationRecorder):
                 self._insert_beside(cursor, commit, outcomes)
             except sqlite3.IntegrityError as error:
                 raise IntegrityError(error) from error
-        if self._folding.wrote(commands=len(outcomes), events=len(stored)):
+        size = sum(len(event.state) for event in stored) + sum(len(outcome.reply) for outcome in outcomes)
+        if self._folding.wrote(commands=len(outcomes), events=len(stored), size=size):
             self._fold()
         return Committed(positions, position, foreign)
 
