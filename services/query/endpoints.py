@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+import apsw
 import structlog
 from nats.errors import MaxPayloadError
 from pydantic_core import from_json, to_json
 
 from events.errors import InvalidData, KeyscopeError, NotAllowed, Unavailable, UnexpectedState
 from events.subjects import TRACEPARENT
-from projections import question, scope
+from projections import graph, question, scope
 from projections.graph import Plans
 from projections.schema import VERSION
 from services.bus import tracing
@@ -79,8 +80,8 @@ class Endpoints:
         """Token to channels."""
         try:
             body = _body(request.data)
-            position = _position(body)
-            answer = self._scope(body) if position <= self._progress.position else None
+            token, position = _token(body), _position(body)
+            answer = self._scope(token) if position <= self._progress.position else None
         except KeyscopeError as error:
             self._refuse(request, error)
         except Exception:
@@ -90,7 +91,7 @@ class Endpoints:
             if answer is not None:
                 self._respond(request, answer)
             else:
-                self._later(request, self._scope_later(position, body))
+                self._later(request, self._scope_later(position, token))
 
     def status(self, request: Call) -> None:
         """How far the read model is."""
@@ -112,26 +113,24 @@ class Endpoints:
 
     async def _graph_later(self, position: int, asked: question.Question, plan: Any) -> bytes:
         await self._progress.reach(position)
-        return await self.model.readers.on_thread(asked, plan)
+        return await self.model.readers.on_thread(lambda reader: graph.answer(reader, asked, plan), plan.label)
 
-    async def _scope_later(self, position: int, body: dict[str, Any]) -> bytes:
+    async def _scope_later(self, position: int, token: str) -> bytes:
         await self._progress.reach(position)
-        return self._scope(body)
+        answer = self._scope(token)
+        if answer is None:
+            answer = _granted(await self.model.readers.on_thread(lambda reader: scope.of_token(reader, token), "scope"))
+        return answer
 
-    def _scope(self, body: dict[str, Any]) -> bytes:
-        token = body.get("token")
-        if token is None or (isinstance(token, str) and not token.strip()):
-            raise NotAllowed(NO_KEY)
-        if not isinstance(token, str):
-            raise InvalidData("token: a text is needed", field="token")
+    def _scope(self, token: str) -> bytes | None:
+        """The answer, or None for a key with so many channels that it is not cheap. Raises NotAllowed."""
         begun = perf_counter()
-        found = scope.of_token(self.model.readers.inline, token)
+        try:
+            found = scope.of_token(self.model.readers.inline, token)
+        except (apsw.InterruptError, apsw.TooBigError):
+            return None
         QUERIES.observe(perf_counter() - begun, "scope", "loop")
-        if found is None or not found.valid_at(
-            f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
-        ):
-            raise NotAllowed(WRONG_KEY)
-        return found.text
+        return _granted(found)
 
     def _later(self, request: Call, answer: Coroutine[Any, Any, bytes]) -> None:
         if len(self._tasks) >= MAX_TASKS or self._task_bytes >= MAX_TASK_BYTES:
@@ -188,3 +187,19 @@ def _position(body: dict[str, Any]) -> int:
     if not isinstance(position, int) or isinstance(position, bool) or position < 0:
         raise InvalidData("position: a whole number is needed, not negative", field="position")
     return position
+
+
+def _token(body: dict[str, Any]) -> str:
+    token = body.get("token")
+    if token is None or (isinstance(token, str) and not token.strip()):
+        raise NotAllowed(NO_KEY)
+    if not isinstance(token, str):
+        raise InvalidData("token: a text is needed", field="token")
+    return token
+
+
+def _granted(found: scope.KeyScope | None) -> bytes:
+    now = f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    if found is None or not found.valid_at(now):
+        raise NotAllowed(WRONG_KEY)
+    return found.text

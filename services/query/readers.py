@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import apsw
 
@@ -21,6 +22,8 @@ from projections.database import open_reader
 from projections.limits import INLINE_STEPS, STATEMENT_SECONDS
 from projections.question import Question
 from services.bus.measures import QUERIES
+
+T = TypeVar("T")
 
 THREADS = 2
 MAX_QUEUED = 128
@@ -54,7 +57,7 @@ class Readers:
 
     @property
     def inline(self) -> apsw.Connection:
-        """The event loop's own connection, for statements known to be cheap."""
+        """The event loop's own connection, for statements that are cheap: others raise apsw.InterruptError."""
         self._steps, self._begun = INLINE_STEPS, perf_counter()
         return self._inline
 
@@ -74,14 +77,14 @@ class Readers:
         QUERIES.observe(perf_counter() - begun, plan.label, "loop")
         return answer
 
-    async def on_thread(self, question: Question, plan: Plan) -> bytes:
-        """The answer, from a thread. Raises Unavailable when too many queries wait for one already."""
+    async def on_thread(self, ask: Callable[[apsw.Connection], T], label: str) -> T:
+        """What `ask` gives, on a thread. Raises Unavailable when too many queries wait for one already."""
         if self._queued >= MAX_QUEUED:
             raise _too_many()
         self._queued += 1
         due = perf_counter() + MOST_SECONDS
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, question, plan, due)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, ask, label, due)
         finally:
             self._queued -= 1
 
@@ -91,21 +94,21 @@ class Readers:
         for connection in self._connections:
             connection.close()
 
-    def _answer(self, question: Question, plan: Plan, due: float) -> bytes:
+    def _ask(self, ask: Callable[[apsw.Connection], T], label: str, due: float) -> T:
         if perf_counter() > due:
             raise _too_many()
         connection = self._connection()
         connection.set_progress_handler(_deadline(STATEMENT_SECONDS), 5 * _GRAIN)
         begun = perf_counter()
         try:
-            answer = graph.answer(connection, question, plan)
+            answer = ask(connection)
         except apsw.InterruptError:
             raise InvalidData(
                 f"The query takes longer than {STATEMENT_SECONDS:g} s; filter by an id, or ask for fewer rows with take"
             ) from None
         except apsw.TooBigError:
             raise self._too_big() from None
-        QUERIES.observe(perf_counter() - begun, plan.label, "thread")
+        QUERIES.observe(perf_counter() - begun, label, "thread")
         return answer
 
     def _too_big(self) -> InvalidData:

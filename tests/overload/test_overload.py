@@ -167,6 +167,25 @@ async def test_a_query_that_waited_too_long_is_not_begun(
     assert _is_refusal(*await _ask(client, "keyscope.query.graph", LISTING))
 
 
+@pytest.mark.parametrize("bound", ["INLINE_STEPS", "INLINE_SECONDS"])
+async def test_a_scope_that_takes_its_time_is_answered(
+    service: Service, client: Client, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """The event loop gives it up, because of its many channels or of a machine that is busy; a thread does not."""
+    key = await ks.api_keys.create({"title": "K", "type": "publishable"})
+    await _channels(ks, 1_000)
+    ids = sorted(f"sc_{n}" for n in range(1_000))
+    await ks.link.create(
+        [{"api_key": {"api_key_id": key["id"]}, "sales_channel": {"sales_channel_id": id}} for id in ids]
+    )
+    monkeypatch.setattr(readers, bound, -1)
+    for position in (ks.position, 0):
+        reply, _ = await _ask(client, "keyscope.query.scope", {"token": key["token"], "position": position})
+        assert reply["sales_channel_ids"] == ids
+    refused, _ = await _ask(client, "keyscope.query.scope", {"token": "pk_none"})
+    assert refused["error"]["type"] == "not_allowed"
+
+
 @pytest.mark.parametrize(("bound", "limit"), [("MOST_WAITING", 5), ("MOST_BYTES", 500)])
 async def test_queries_beyond_the_bound(
     service: Service, client: Client, ks: keyscope.Keyscope, monkeypatch: pytest.MonkeyPatch, bound: str, limit: int
