@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         default=None, description="The read model's SQLite file. Empty: graph.db in the data folder"
     )
     self_check_seconds: float = Field(
-        default=5.0, ge=0, description="How often the read model compares one key with its events; 0 is never"
+        default=30.0, ge=0, description="How often the read model compares one key with its events; 0 is never"
     )
     source: str = Field(default="/keyscope", min_length=1, description="The CloudEvents source of every event")
     drain_seconds: int = Field(
