@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from keyscope.api_keys import ApiKeys
 from keyscope.commands import Commands
-from keyscope.connection import Connection
+from keyscope.connection import Connection, OwnClient
 from keyscope.dead import DeadJobs
 from keyscope.errors import Unavailable
 from keyscope.events import Events
@@ -157,7 +157,7 @@ def connect(
     """
 
     async def start() -> Keyscope:
-        nc = Client()
+        nc = OwnClient()
         client = Keyscope(nc, prefix=prefix, actor=actor, timeout=timeout, read_your_writes=read_your_writes)
         await _open(nc, client.connection, servers, timeout, options)
         return client

@@ -3,11 +3,23 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 
 from keyscope.bus import Bus
 from keyscope.errors import KeyscopeError
 from keyscope.subjects import Subjects
+
+
+class OwnClient(Client):
+    """nats-py's client, which leaves no socket behind.
+
+    nats-py (2.16) puts the next connection in the place of one whose handshake failed, and leaves that open.
+    """
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
 
 
 class Source(Protocol):

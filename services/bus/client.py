@@ -1,6 +1,6 @@
-"""nats-py's client, with a flush that what was sent before it cannot be overtaken by."""
+"""nats-py's client, with a flush that what was sent before it cannot be overtaken by, and no socket left behind."""
 
-from nats.aio.client import DEFAULT_FLUSH_TIMEOUT
+from nats.aio.client import DEFAULT_FLUSH_TIMEOUT, Srv
 from nats.aio.client import Client as Plain
 
 
@@ -24,6 +24,12 @@ class Client(Plain):
             await self.close()
         else:
             await super().drain()
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        """nats-py (2.16) puts the next connection in the place of one whose handshake failed, and leaves that open."""
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         """What waits for a connection that is gone is dropped: nats-py (2.16) would raise what uvloop says to that."""

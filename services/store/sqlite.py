@@ -22,12 +22,14 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
     SQLiteTransaction,
 )
+from eventsourcing.utils import retry
 
 from services.store.commit import Commit, Committed, Epoch, Outcome, StaleRead, Sweep
 from services.store.folding import FOLD, Folding
 from services.store.packing import packed, unpacked
 
 BUSY_SECONDS = 30
+BUSY_PAUSE = 0.02
 LOG_BYTES = 5_000 * 4_096
 """How long the write-ahead log is from the beginning, and at most again when it was longer."""
 
@@ -75,14 +77,28 @@ class _Connection(SQLiteConnection):
             yield cursor
 
 
+class _Busy(OperationalError):
+    """Another connection writes, or opens the file for the first time as well."""
+
+
 class _Pool(SQLiteConnectionPool):
     def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()._sqlite_conn  # noqa: SLF001 - the library has no hook for pragmas
+        connection = self._opened()._sqlite_conn  # noqa: SLF001 - the library has no hook for pragmas
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA wal_autocheckpoint=0")  # services.store.folding does it
         connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
         connection.row_factory = None
         return _Connection(sqlite_conn=connection, max_age=self.max_age)
+
+    @retry(_Busy, max_attempts=round(BUSY_SECONDS / BUSY_PAUSE), wait=BUSY_PAUSE)
+    def _opened(self) -> SQLiteConnection:
+        """SQLite does not wait for whoever turns the log on at the same moment, though it has a time limit to do so."""
+        try:
+            return super()._create_connection()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            raise _Busy("the event store is busy") from error
 
 
 class Datastore(SQLiteDatastore):

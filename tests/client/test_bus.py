@@ -90,7 +90,7 @@ async def test_silence_to_the_end_is_a_timeout_with_the_command_id(client: keysc
         await client.link.create([], command_id="C-1", timeout=0.5)
     assert caught.value.command_id == "C-1"
     assert isinstance(caught.value, TimeoutError)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 3
     assert set(responder.command_ids) == {"C-1"}
 
 
@@ -103,7 +103,7 @@ async def test_when_nobody_serves_it_waits_for_somebody(client: keyscope.Keyscop
 
 async def test_when_nobody_ever_serves_it_is_unavailable(client: keyscope.Keyscope) -> None:
     with pytest.raises(keyscope.Unavailable, match=r"nobody serves keyscope\.cmd\.link\.create"):
-        await client.link.create([], timeout=0.3)
+        await client.link.create([], timeout=1.5)
 
 
 async def test_unavailable_is_tried_again_after_the_time_it_tells(client: keyscope.Keyscope, other: Client) -> None:
@@ -135,7 +135,7 @@ async def test_errors_are_raised_as_what_they_are(
 ) -> None:
     await serve(other, COMMAND, {"error": {"type": error.type, "message": "no such key", "ids": ["apk_1"]}})
     with pytest.raises(error, match="no such key") as caught:
-        await client.link.create([], timeout=0.3)
+        await client.link.create([], timeout=1.5)
     assert caught.value.details == {"ids": ["apk_1"]}
     assert type(caught.value) is error
 
@@ -155,7 +155,7 @@ async def test_strange_answers_are_unexpected(
 ) -> None:
     await serve(other, COMMAND, answer)
     with pytest.raises(keyscope.UnexpectedState, match=message):
-        await client.link.create([], timeout=0.3)
+        await client.link.create([], timeout=1.5)
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ async def test_no_server_is_told_at_once() -> None:
     started = time.monotonic()
     with pytest.raises(keyscope.Unavailable, match=r"cannot connect to NATS at nats://127\.0\.0\.1:1"):
         await keyscope.connect("nats://127.0.0.1:1")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 async def test_a_nats_without_jetstream_is_told(make_nats: Callable[..., Nats]) -> None:
-    async with keyscope.connect(make_nats(jetstream=False).url, timeout=0.3) as ks:
+    async with keyscope.connect(make_nats(jetstream=False).url, timeout=2) as ks:
         with pytest.raises(keyscope.Unavailable, match="JetStream does not answer: is it enabled"):
             await anext(aiter(ks.events.all(since="beginning")))
 

