@@ -24,18 +24,10 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 @pytest.fixture
-def own() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def replica(tmp_path: Path, nats_server: Nats, own: Postgres) -> Iterator[Callable[[], Replica]]:
+def replica(tmp_path: Path, nats_server: Nats, own_postgres: Postgres) -> Iterator[Callable[[], Replica]]:
     with ExitStack() as stack:
         port = str(free_port())
-        settings = {"NATS_URL": nats_server.url, "EVENT_STORE": own.store(), "METRICS_PORT": port}
+        settings = {"NATS_URL": nats_server.url, "EVENT_STORE": own_postgres.store(), "METRICS_PORT": port}
         made = Replica("commands relay query", tmp_path / "replica", settings)
         made.port = port  # type: ignore[attr-defined]
         stack.callback(made.kill)
@@ -95,12 +87,14 @@ async def test_measures_tell_what_was_done(replica: Callable[[], Replica], nats_
     assert found[("process_open_fds",)] > 0
 
 
-async def test_ready_means_that_it_can_work(replica: Callable[[], Replica], nats_server: Nats, own: Postgres) -> None:
+async def test_ready_means_that_it_can_work(
+    replica: Callable[[], Replica], nats_server: Nats, own_postgres: Postgres
+) -> None:
     running = replica()
     await asyncio.to_thread(wait_for, lambda: get(running, "/readyz") == (200, "ok\n"))
     assert (await asked(running, "/elsewhere"))[0] == 404
 
-    await asyncio.to_thread(own.stop)
+    await asyncio.to_thread(own_postgres.stop)
     status, problems = await asked(running, "/readyz")
     assert status == 503
     assert "event store: " in problems
@@ -108,7 +102,7 @@ async def test_ready_means_that_it_can_work(replica: Callable[[], Replica], nats
     async with keyscope.connect(nats_server.url, timeout=3) as ks:
         with pytest.raises(keyscope.Unavailable, match="event store"):
             await ks.command("sales_channel.create", {"name": "C"})
-    await asyncio.to_thread(own.start)
+    await asyncio.to_thread(own_postgres.start)
     await asyncio.to_thread(wait_for, lambda: get(running, "/readyz")[0] == 200)
 
     nats_server.stop()

@@ -1,7 +1,6 @@
 """A PostgreSQL that goes back to an earlier state under running services: a standby that lagged takes over."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +18,8 @@ from tests.support.service import Service
 
 
 @pytest.fixture
-def own() -> Iterator[Postgres]:
-    """A server that the test may stop."""
-    server = Postgres()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def service(own: Postgres, nats_server: Nats, tmp_path: Path) -> Service:
-    return Service(nats_server.url, tmp_path / "data", event_store=own.store())
+def service(own_postgres: Postgres, nats_server: Nats, tmp_path: Path) -> Service:
+    return Service(nats_server.url, tmp_path / "data", event_store=own_postgres.store())
 
 
 def write_elsewhere(url: str, *ids: str) -> None:
@@ -49,15 +39,15 @@ def events(url: str) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("meanwhile", [(), ("sc_a",), ("sc_a", "sc_b"), ("sc_a", "sc_b", "sc_c")])
 async def test_commands_are_not_carried_out_on_what_was_lost(
-    own: Postgres, service: Service, meanwhile: tuple[str, ...]
+    own_postgres: Postgres, service: Service, meanwhile: tuple[str, ...]
 ) -> None:
     url = service.settings.event_store_url
     await service.start("commands")
     async with await service.connect() as ks:
         await ks.sales_channels.create({"id": "sc_kept", "name": "kept"})
-        own.keep()
+        own_postgres.keep()
         await ks.sales_channels.create([{"id": "sc_0", "name": "lost"}, {"id": "sc_1", "name": "lost"}])
-        own.fall_back()
+        own_postgres.fall_back()
         write_elsewhere(url, *meanwhile)
         with pytest.raises(keyscope.KeyscopeError):
             await ks.sales_channels.update("sc_0", {"name": "again"}, timeout=0.5)
@@ -71,15 +61,15 @@ async def test_commands_are_not_carried_out_on_what_was_lost(
     await service.stop()
 
 
-async def test_the_stream_is_not_continued_with_another_history(own: Postgres, service: Service) -> None:
+async def test_the_stream_is_not_continued_with_another_history(own_postgres: Postgres, service: Service) -> None:
     """The new events come at the very positions that the stream has, and after them, before the relay looks again."""
     await service.start()
     async with await service.connect() as ks:
         await ks.sales_channels.create({"id": "sc_kept", "name": "kept"})
-        own.keep()
+        own_postgres.keep()
         await ks.sales_channels.create({"id": "sc_0", "name": "lost"})
         await ks.query.graph(entity="sales_channel", fields=["id"])
-    own.fall_back()
+    own_postgres.fall_back()
     write_elsewhere(service.settings.event_store_url, "sc_a", "sc_b")
     with pytest.raises(Failure, match="has lost the event at position 2"):
         async with asyncio.timeout(10):
@@ -96,17 +86,17 @@ async def test_the_stream_is_not_continued_with_another_history(own: Postgres, s
     await service.stop()
 
 
-def test_a_store_that_has_all_it_had_is_used_again(own: Postgres) -> None:
-    url = own.store()
+def test_a_store_that_has_all_it_had_is_used_again(own_postgres: Postgres) -> None:
+    url = own_postgres.store()
     store = open_store(url)
     store.write(commit(recorded(1, channel("sc_1"))))
-    own.keep()
+    own_postgres.keep()
     assert store.recorder.position() == 1
-    own.kill()
-    own.start()
+    own_postgres.kill()
+    own_postgres.start()
     assert store.recorder.position() == 1
     store.write(commit(recorded(1, channel("sc_2")), known=1))
-    own.fall_back()
+    own_postgres.fall_back()
     for _ in range(2):
         with pytest.raises(LostEvents):
             store.recorder.position()

@@ -53,25 +53,17 @@ class Ready:
 
 
 @pytest.fixture
-def own() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def ready(tmp_path: Path, nats_server: Nats, own: Postgres) -> Iterator[Ready]:
+def ready(tmp_path: Path, nats_server: Nats, own_postgres: Postgres) -> Iterator[Ready]:
     with ExitStack() as stack:
-        yield Ready(tmp_path, nats_server, own.store(), stack)
+        yield Ready(tmp_path, nats_server, own_postgres.store(), stack)
 
 
-async def test_each_process_for_itself(ready: Ready, nats_server: Nats, own: Postgres) -> None:
+async def test_each_process_for_itself(ready: Ready, nats_server: Nats, own_postgres: Postgres) -> None:
     await until(ready.all_say, 20)
 
-    own.kill()  # reads go on
+    own_postgres.kill()  # reads go on
     await until(lambda: ready.all_say(commands="event store: ", relay="event store: "), 20)
-    own.start()
+    own_postgres.start()
     await until(ready.all_say, 30)
 
     nats_server.kill()  # nobody can work

@@ -28,15 +28,6 @@ def store(url: str) -> Iterator[Store]:
     opened.close()
 
 
-@pytest.fixture
-def own() -> Iterator[Postgres]:
-    """A server that the test may stop."""
-    server = Postgres()
-    server.start()
-    yield server
-    server.close()
-
-
 def add(store: Store, id: str) -> int:
     known = store.recorder.position()
     return store.write(commit(recorded(1, channel(id)), known=known)).position
@@ -148,28 +139,28 @@ async def test_a_commit_of_another_replica_is_heard(url: str, store: Store) -> N
     await asyncio.gather(following, return_exceptions=True)
 
 
-def test_a_restart_of_the_server_between_two_batches_goes_unnoticed(own: Postgres) -> None:
-    store = open_store(own.store())
+def test_a_restart_of_the_server_between_two_batches_goes_unnoticed(own_postgres: Postgres) -> None:
+    store = open_store(own_postgres.store())
     assert add(store, "sc_1") == 1
-    own.kill()
+    own_postgres.kill()
     with pytest.raises(PersistenceError):
         add(store, "sc_2")
-    own.start()
+    own_postgres.start()
     assert add(store, "sc_2") == 2
-    own.stop()
-    own.start()
+    own_postgres.stop()
+    own_postgres.start()
     assert add(store, "sc_3") == 3
     store.close()
 
 
-async def test_a_listener_survives_a_restart(own: Postgres) -> None:
-    url = own.store()
+async def test_a_listener_survives_a_restart(own_postgres: Postgres) -> None:
+    url = own_postgres.store()
     store = open_store(url)
     grown = asyncio.Event()
     following = asyncio.create_task(store.recorder.follow(grown.set))
     await grown.wait()
-    own.kill()
-    own.start()
+    own_postgres.kill()
+    own_postgres.start()
     grown.clear()
     await asyncio.wait_for(grown.wait(), 10)
     grown.clear()
@@ -180,20 +171,20 @@ async def test_a_listener_survives_a_restart(own: Postgres) -> None:
     store.close()
 
 
-async def test_a_service_that_starts_before_the_server_waits_for_it(own: Postgres) -> None:
-    url = own.store()
-    own.stop()
+async def test_a_service_that_starts_before_the_server_waits_for_it(own_postgres: Postgres) -> None:
+    url = own_postgres.store()
+    own_postgres.stop()
     opening = asyncio.create_task(open_when_reachable(url, asyncio.Event()))
     await asyncio.sleep(0.3)
     assert not opening.done()
-    await asyncio.to_thread(own.start)
+    await asyncio.to_thread(own_postgres.start)
     store = await asyncio.wait_for(opening, 20)
     assert store is not None
     assert store.recorder.position() == 0
     store.close()
 
     stopping = asyncio.Event()
-    own.stop()
+    own_postgres.stop()
     opening = asyncio.create_task(open_when_reachable(url, stopping))
     stopping.set()
     assert await asyncio.wait_for(opening, 10) is None
