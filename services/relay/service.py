@@ -70,8 +70,11 @@ async def serve(
     for task in (relaying, listening, stop):
         task.cancel()
     await asyncio.gather(listening, stop, return_exceptions=True)
-    with suppress(asyncio.CancelledError):
-        await relaying  # raises what made the relay end by itself
-    await client.drain()
-    await relay.close()
-    opened.close()
+    try:
+        with suppress(asyncio.CancelledError):
+            await relaying  # raises what made the relay end by itself
+    finally:
+        stopping.set()  # closing the connection is on purpose
+        await client.drain()
+        await relay.close()
+        opened.close()
