@@ -16,6 +16,7 @@ from tests.soak.watch import Watch
 COMMANDS, QUERIES = 300.0, 500.0
 LOOK_SECONDS = 5.0
 """Between two samples; of a short soak 40 are taken."""
+LOG_CHARACTERS = 20_000
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Report:
     series: list[Series]
     allowances: Mapping[str, float]
     unready: Mapping[str, str] = field(default_factory=dict)
+    log: str = ""
+    """What the service said meanwhile; shown when something is wrong."""
 
     def violations(self) -> list[str]:
         """What must not be."""
@@ -45,6 +48,7 @@ class Report:
             "| measure | unit | first | at half time | last | grown in the second half |",
             "|---|---|--:|--:|--:|--:|",
             *(_row(each) for each in self.series),
+            *(self.log[-LOG_CHARACTERS:].splitlines() if found else ()),
             *(f"VIOLATION {violation}" for violation in found),
             f"growth: {'; '.join(found) or 'none'}",
         ]
@@ -77,7 +81,8 @@ async def run(
                 await asyncio.wait([running], timeout=min(LOOK_SECONDS, seconds / 40))
                 _say_now(watch, load, seconds, say)
             await running
-        return Report(seconds, load.counts, load.errors, list(watch.series.values()), allowances, watch.unready)
+        series = list(watch.series.values())
+        return Report(seconds, load.counts, load.errors, series, allowances, watch.unready, server.log)
     finally:
         await asyncio.to_thread(server.stop)
 

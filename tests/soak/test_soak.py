@@ -77,5 +77,9 @@ def test_what_was_hardly_looked_at_is_not_judged() -> None:
 
 
 def test_an_error_is_a_violation() -> None:
-    report = Report(1, {}, ["Timeout: no answer"], [], ALLOWANCES)
-    assert report.lines()[-1] == "growth: an answer was Timeout: no answer"
+    report = Report(1, {}, ["Timeout: no answer"], [], ALLOWANCES, log="what was wrong\n")
+    assert report.lines()[-3:] == [
+        "what was wrong",
+        "VIOLATION an answer was Timeout: no answer",
+        "growth: an answer was Timeout: no answer",
+    ]
