@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections import OrderedDict, deque
 
 import nats.errors
@@ -10,10 +11,12 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from keyscope.connection import Connection
-from keyscope.errors import InvalidData, KeyscopeError
+from keyscope.errors import InvalidData, KeyscopeError, Timeout, Unavailable
 from keyscope.event import Event, parsed
-from keyscope.stream import Since, Stream
+from keyscope.stream import Since, Stream, another_history
 from keyscope.subjects import EVENTS_STREAM
+
+logger = logging.getLogger("keyscope")
 
 BATCH = 64
 ACK_SECONDS = 30.0
@@ -51,6 +54,7 @@ class DurableSource:
         self._in_hand: deque[Msg] = deque()
         self._left = 0
         self._begin = 0
+        self._epoch = ""
         self._current: Event | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._handled: OrderedDict[str, None] = OrderedDict()
@@ -149,7 +153,7 @@ class DurableSource:
                 async with asyncio.timeout(MISSED_HEARTBEATS * HEARTBEAT_SECONDS):
                     message = await self._arrived.get()
             except TimeoutError:
-                await self._ensure_consumer()
+                await self._look_again()
                 return None
             if message is None or message.data:
                 return message
@@ -159,13 +163,23 @@ class DurableSource:
             if status in {"409", "503"}:
                 # The consumer is gone, or was for a moment; there is nothing else to say this sooner.
                 await asyncio.sleep(HEARTBEAT_SECONDS / 5)
-                await self._ensure_consumer()
+                await self._look_again()
             return None
 
+    async def _look_again(self) -> None:
+        try:
+            await self._ensure_consumer()
+        except (Unavailable, Timeout) as error:
+            logger.warning("the durable consumer %s is cut off, trying again: %s", self._name, error)
+
     async def _ensure_consumer(self) -> None:
+        if not self._same_history(await self._stream.epoch()):
+            return
         config = await self._stream.consumer(self._name)
         if config is None:
             place = await self._stream.find(self._since)
+            if not self._same_history(place.epoch):
+                return
             self._begin = place.position
             await self._stream.create_consumer(
                 self._name,
@@ -181,6 +195,14 @@ class DurableSource:
             )
         elif sorted(config.get("filter_subjects") or [config.get("filter_subject", "")]) != self._subjects:
             raise InvalidData(f"the durable name {self._name} is taken for other events; choose another")
+
+    def _same_history(self, epoch: str) -> bool:
+        """Otherwise it has seen events that are no more, and is over."""
+        if self._epoch and epoch not in ("", self._epoch):
+            self._connection.forget()
+            self.end(another_history())
+        self._epoch = self._epoch or epoch
+        return not self._ended
 
     async def _give_back(self) -> None:
         # The server would offer the first of them to the pull request that still waits, find that nobody listens there,

@@ -3,10 +3,10 @@
 import asyncio
 
 from keyscope.connection import Connection
-from keyscope.errors import Conflict, KeyscopeError
+from keyscope.errors import KeyscopeError
 from keyscope.event import Event
 from keyscope.feed import Feed
-from keyscope.stream import Since, Stream
+from keyscope.stream import Since, Stream, another_history
 
 WAITING = 1024
 """How many events wait in the client for a subscriber that is slow; the server keeps the rest."""
@@ -67,7 +67,7 @@ class LiveSource:
 
     def _over(self) -> None:
         self._connection.forget()
-        self.end(Conflict("the event store was put back to an earlier state: begin anew, with an empty state"))
+        self.end(another_history())
 
     def _caught_up(self) -> None:
         if not self._follow:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from keyscope.bus import timestamp
 from keyscope.connection import Connection
-from keyscope.errors import InvalidData, NotFound, Unavailable
+from keyscope.errors import Conflict, InvalidData, NotFound, Unavailable
 from keyscope.event import Event, parsed
 from keyscope.subjects import EPOCH, EVENTS_STREAM
 
@@ -31,6 +31,11 @@ class Place:
     created: str
     epoch: str = ""
     """Which history of events the positions are those of; empty where that is not known."""
+
+
+def another_history() -> Conflict:
+    """What ends a subscription when `keyscope restore` or `new-epoch` has begun a new epoch."""
+    return Conflict("the event store was put back to an earlier state: begin anew, with an empty state")
 
 
 class Stream:
@@ -75,6 +80,10 @@ class Stream:
         if created == place.created and place.sequence <= last + 1:
             return place
         return await self.find(place.position)
+
+    async def epoch(self) -> str:
+        """Which history of events the stream is of; empty where that is not known. Raises Unavailable without one."""
+        return (await self._state())[3]
 
     async def create_consumer(self, name: str, config: dict[str, Any]) -> bool:
         """Make a consumer; one of that name with the same configuration is taken as it is.

@@ -221,8 +221,9 @@ async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: 
         await channels(service, "lost", "lost too", "and more", "and more")
         await agree(service)
         storefront = await there.storefront(stale_after=0.5)
-        events = there.events.all()
-        async with storefront, events:
+        events, durable = there.events.all(), there.events.all(since="beginning", durable="books")
+        async with storefront, events, durable:
+            assert [(await anext(durable)).position for _ in range(5)] == [1, 2, 3, 4, 5]
             await storefront.load(key["token"])
             await service.stop()
             here = event_store(service)
@@ -232,9 +233,10 @@ async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: 
             await service.start()
             async with await service.connect(actor="cyd") as after:
                 await after.api_keys.revoke(key["id"], {"revoked_by": "cyd"})
-            with pytest.raises(keyscope.Conflict, match="begin anew"):
-                async with asyncio.timeout(25):
-                    await anext(events)
+            for subscription in (events, durable):
+                with pytest.raises(keyscope.Conflict, match="begin anew"):
+                    async with asyncio.timeout(25):
+                        await anext(subscription)
             async with asyncio.timeout(10):
                 while not storefront.fresh:
                     await asyncio.sleep(0.05)
@@ -242,6 +244,7 @@ async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: 
             with pytest.raises(keyscope.NotAllowed):
                 await storefront.load(key["token"])
             await channels(service, "of the new history")
-            with pytest.raises(keyscope.Conflict):  # and nothing of the new one
-                await anext(events)
+            for subscription in (events, durable):
+                with pytest.raises(keyscope.Conflict):  # and nothing of the new one
+                    await anext(subscription)
             assert len((await there.query.graph(entity="api_key", fields=["id"]))["data"]) == 1

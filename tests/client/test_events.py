@@ -419,6 +419,23 @@ async def test_a_durable_subscriber_survives_a_new_stream(
         assert [event.position for event in await take(events, 1)] == [3]
 
 
+async def test_a_durable_subscriber_waits_for_a_stream_that_is_away(
+    reader: keyscope.Keyscope, stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("keyscope.durable.HEARTBEAT_SECONDS", 0.2)
+    await stream.fill(1)
+    async with reader.events.links(since="beginning", durable="billing") as events:
+        await take(events, 1)
+        coming = asyncio.create_task(anext(events))
+        await stream.js.delete_stream("KEYSCOPE_EVENTS")
+        await until(
+            lambda: "billing is cut off, trying again: the stream KEYSCOPE_EVENTS is not there" in caplog.text, 20
+        )
+        await stream.make()
+        await stream.fill(1, 2)
+        assert (await asyncio.wait_for(coming, 20)).position == 2
+
+
 async def test_a_durable_subscriber_survives_a_server_restart(
     reader: keyscope.Keyscope, stream: Stream, nats_server: Nats
 ) -> None:
