@@ -33,9 +33,9 @@ async def test_a_server_that_hangs_up_leaves_no_socket_open(make_nats: Callable[
         warnings.simplefilter("always", ResourceWarning)
         server.kill()
         async with await asyncio.start_server(hang_up, "127.0.0.1", server.port):
-            await until(lambda: hung_up > 10, 20)
+            await until(lambda: hung_up > 10)
         server.start()
-        await until(lambda: client.is_connected, 20)
+        await until(lambda: client.is_connected)
         gc.collect()
     await client.close()
 

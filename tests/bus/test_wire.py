@@ -32,7 +32,7 @@ class Taken:
         self.messages.append((reply, header, payload))
 
     async def payloads(self, count: int) -> list[bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.messages) < count:
                 await asyncio.sleep(0.01)
         return [payload for _, _, payload in self.messages]
@@ -86,7 +86,7 @@ async def test_it_stays_taken_over_a_reconnect(client: Client, nats_server: Nats
     await taken.payloads(1)
     nats_server.kill()
     nats_server.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not client.stats["reconnects"]:
             await asyncio.sleep(0.05)
     await client.publish("ours", b"after")

@@ -73,7 +73,7 @@ async def test_crash(nats_server: Nats, tmp_path: Path, store_url: str, point: s
             store.close()
             assert history.check(rows) == []
             with suppress(TimeoutError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while len(subscriber.ids) < len(rows):
                         await asyncio.sleep(0.05)
             assert len(subscriber.ids) == len(rows)

@@ -18,7 +18,7 @@ from tests.support.service import Service
 
 async def dead(ks: keyscope.Keyscope, count: int = 1) -> list[DeadJob]:
     """The dead jobs, as soon as there are so many."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while len(found := [job async for job in ks.dead_jobs.list()]) != count:
             await asyncio.sleep(0.05)
     return found
@@ -55,7 +55,7 @@ async def test_a_failure_that_does_not_end(ks: keyscope.Keyscope, monkeypatch: p
     with pytest.raises(keyscope.Conflict, match="less than two minutes ago"):
         await ks.dead_jobs.retry(found.number)
     await ks.nats.jetstream().delete_stream("KEYSCOPE_JOBS")  # with what it remembers of ids
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while await dead(ks, len([job async for job in ks.dead_jobs.list()])):
             try:
                 await ks.dead_jobs.retry(found.number)
@@ -88,7 +88,7 @@ async def test_headers_beyond_ascii(nats_server: Nats, ks: keyscope.Keyscope) ->
     listed = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
     assert json.loads(listed.stdout)[0]["command_id"] == "für Käthe, 100%"
     await ks.nats.jetstream().delete_stream("KEYSCOPE_JOBS")  # with what it remembers of ids
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while (await dead(ks))[0].number == found.number:
             with contextlib.suppress(keyscope.KeyscopeError):  # the stream is not back yet
                 await ks.dead_jobs.retry(found.number)

@@ -237,7 +237,7 @@ async def test_a_client_that_was_there_all_the_time(service: Service, tmp_path: 
                 with pytest.raises(keyscope.Conflict, match="begin anew"):
                     async with asyncio.timeout(25):
                         await anext(subscription)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not storefront.fresh:
                     await asyncio.sleep(0.05)
             assert storefront.resolve(key["token"]) is None

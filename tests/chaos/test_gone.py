@@ -24,7 +24,7 @@ async def test_the_event_stream(service: Service, ks: keyscope.Keyscope) -> None
     await ks.query.graph(entity="sales_channel", fields=["id"])
     await ks.nats.jetstream().delete_stream(EVENTS)
     await ks.sales_channels.create({"name": "after"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await messages(ks, EVENTS) < 3:
             await asyncio.sleep(0.05)
     answer = await ks.query.graph(entity="sales_channel", fields=["name"])
@@ -39,7 +39,7 @@ async def test_the_job_stream_and_its_consumer(service: Service, ks: keyscope.Ke
         await js.delete_stream(JOBS)
     else:
         await js.delete_consumer(JOBS, "keyscope-commands")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await messages(ks, JOBS) < 0:
             await asyncio.sleep(0.05)
     job = await ks.jobs.submit("sales_channel.create", {"name": "Web"})
@@ -54,7 +54,7 @@ async def test_a_job_stream_that_was_another_one_for_a_while(service: Service, k
         await js.add_stream(name=JOBS, subjects=["somebody.elses"])
     await asyncio.sleep(2.5)  # it looks every second
     await js.delete_stream(JOBS)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await messages(ks, JOBS) < 0:
             await asyncio.sleep(0.05)
     job = await ks.jobs.submit("sales_channel.create", {"name": "Web"})

@@ -129,7 +129,7 @@ async def test_events_so_far_and_as_they_come(run: Run, service: Service, ks: ke
         await asyncio.wait([reading], timeout=0.2)
     assert b"Later" in reading.result()
     following.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(following.wait(), 10) == 130
+    assert await asyncio.wait_for(following.wait(), 30) == 130
     assert following.stderr is not None
     assert b"Traceback" not in await following.stderr.read()
 

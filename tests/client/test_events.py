@@ -24,7 +24,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def take(subscription: keyscope.events.Subscription, count: int) -> list[keyscope.Event]:
-    return [await asyncio.wait_for(anext(subscription), 10) for _ in range(count)]
+    return [await asyncio.wait_for(anext(subscription), 30) for _ in range(count)]
 
 
 async def so_far(subscription: keyscope.events.Subscription) -> list[keyscope.Event]:
@@ -149,7 +149,7 @@ async def test_closing_the_client_ends_its_loops(service: Service) -> None:
     listening = asyncio.create_task(so_far(client.events.links()))
     await asyncio.sleep(0.1)
     await client.close()
-    assert await asyncio.wait_for(listening, 5) == []
+    assert await asyncio.wait_for(listening, 30) == []
 
 
 async def test_a_subscriber_reads_what_it_was_told_of(service: Service, shop: Shop) -> None:
@@ -398,7 +398,7 @@ async def test_durable_subscribers_of_one_name_share(reader: keyscope.Keyscope, 
     workers = [asyncio.create_task(work()) for _ in range(2)]
     await asyncio.sleep(0.2)
     await stream.fill(*range(1, 201))
-    await until(lambda: len(got) >= 200, 10)
+    await until(lambda: len(got) >= 200)
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)

@@ -80,7 +80,7 @@ async def test_every_change_arrives(
 
 
 async def until_loads(scope: keyscope.Storefront, key: ApiKey, expected: list[str]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             try:
                 if list((await scope.load(key["token"])).sales_channel_ids) == expected:
@@ -94,10 +94,10 @@ async def test_a_future_revocation_comes_by_the_clock(
     ks: keyscope.Keyscope, scope: keyscope.Storefront, key: ApiKey
 ) -> None:
     await scope.load(key["token"])
-    await ks.api_keys.revoke(key["id"], {"revoked_by": "boss", "revoke_in": 1})
+    await ks.api_keys.revoke(key["id"], {"revoked_by": "boss", "revoke_in": 2})
     await asyncio.sleep(0.3)
     assert ids(scope, key) is not None
-    await until(lambda: ids(scope, key) is None, 2)
+    await until(lambda: ids(scope, key) is None)
     with pytest.raises(keyscope.KeyscopeError):
         await scope.load(key["token"])
 
@@ -107,7 +107,7 @@ async def test_a_revocation_ahead_is_loaded_with_the_key(
 ) -> None:
     await ks.api_keys.revoke(key["id"], {"revoked_by": "boss", "revoke_in": 1})
     await until_loads(scope, key, [*(await scope.load(key["token"])).sales_channel_ids])
-    await until(lambda: ids(scope, key) is None, 3)
+    await until(lambda: ids(scope, key) is None)
 
 
 async def test_what_is_not_valid_is_refused_and_not_remembered(
@@ -175,9 +175,9 @@ async def test_when_the_feed_is_cut_it_stops_answering_in_time_and_is_right_afte
         await until(lambda: ids(scope, key) is None)
         assert not scope.fresh
         nats_server.start()
-        await until(lambda: ids(scope, key) is not None, 20)
+        await until(lambda: ids(scope, key) is not None)
         await ks.link.dismiss(pair(key, channels[0]), timeout=20)
-        await until(lambda: ids(scope, key) == [], 20)
+        await until(lambda: ids(scope, key) == [])
 
 
 async def test_a_closed_storefront_answers_nothing(scope: keyscope.Storefront, key: ApiKey) -> None:

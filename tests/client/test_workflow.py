@@ -189,7 +189,7 @@ async def test_it_is_undone_in_reverse_order(shop: Shop) -> None:
         async with shop.failing() as flow:
             await flow.create_remote_link_step([shop.pair(shop.k1, shop.sc1)])
             await flow.update_api_keys_step(selector={"id": shop.k1}, update={"title": "New"})
-        got = [await asyncio.wait_for(anext(events), 5) for _ in range(4)]
+        got = [await asyncio.wait_for(anext(events), 30) for _ in range(4)]
     assert [event.name for event in got] == ["link.created", "api_key.updated", "api_key.updated", "link.dismissed"]
     assert [event.command_id for event in got] == [
         f"{flow.id}:1", f"{flow.id}:2", f"{flow.id}:2:undo:1", f"{flow.id}:1:undo:1",

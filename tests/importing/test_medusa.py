@@ -214,7 +214,7 @@ async def test_old_tokens_open_what_they_opened(medusa: str, nats_server: Nats, 
 
 async def _until_relayed(ks: keyscope.Keyscope) -> None:
     """The client has then seen the last position, and its queries wait for it."""
-    async with asyncio.timeout(20), ks.events.all("api_key.created", since="beginning") as events:
+    async with asyncio.timeout(30), ks.events.all("api_key.created", since="beginning") as events:
         while (await anext(events)).data["id"] != "apk_3":
             pass
 

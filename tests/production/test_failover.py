@@ -72,7 +72,7 @@ async def test_the_stream_is_not_continued_with_another_history(own_postgres: Po
     own_postgres.fall_back()
     write_elsewhere(service.settings.event_store_url, "sc_a", "sc_b")
     with pytest.raises(Failure, match="has lost the event at position 2"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await asyncio.gather(*service.tasks("relay"))
     with pytest.raises(Failure):
         await service.stop()

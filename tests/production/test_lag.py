@@ -40,9 +40,9 @@ async def test_a_relay_that_may_not_write(service: Service, ks: keyscope.Keyscop
     held = (await js.stream_info(EVENTS_STREAM)).state.messages
     await js.update_stream(config.evolve(max_msgs=held, discard="new"))
     await _many(ks, 60)
-    await until(lambda: CHECKS["relay"]() == "60 events behind", 20)
+    await until(lambda: CHECKS["relay"]() == "60 events behind")
     await js.update_stream(config)
-    await until(lambda: CHECKS["relay"]() is None, 20)
+    await until(lambda: CHECKS["relay"]() is None)
 
 
 async def test_a_read_model_that_cannot_be_written(service: Service, ks: keyscope.Keyscope) -> None:
@@ -52,10 +52,10 @@ async def test_a_read_model_that_cannot_be_written(service: Service, ks: keyscop
     other = apsw.Connection(str(versioned(service.settings.read_model_path)))
     other.execute("BEGIN IMMEDIATE")
     await _many(ks, 60)
-    await until(lambda: (CHECKS["read model"]() or "").endswith(", 60 events behind"), 20)
+    await until(lambda: (CHECKS["read model"]() or "").endswith(", 60 events behind"))
     other.execute("ROLLBACK")
     other.close()
-    await until(lambda: CHECKS["read model"]() is None, 20)
+    await until(lambda: CHECKS["read model"]() is None)
     answer = await asyncio.wait_for(
         ks.query.graph(entity="sales_channel", fields=["id"], pagination={"take": 100}), timeout=20
     )

@@ -59,15 +59,15 @@ def ready(tmp_path: Path, nats_server: Nats, own_postgres: Postgres) -> Iterator
 
 
 async def test_each_process_for_itself(ready: Ready, nats_server: Nats, own_postgres: Postgres) -> None:
-    await until(ready.all_say, 20)
+    await until(ready.all_say)
 
     own_postgres.kill()  # reads go on
-    await until(lambda: ready.all_say(commands="event store: ", relay="event store: "), 20)
+    await until(lambda: ready.all_say(commands="event store: ", relay="event store: "))
     own_postgres.start()
     await until(ready.all_say, 30)
 
     nats_server.kill()  # nobody can work
-    await until(lambda: ready.all_say(**dict.fromkeys(SERVICES, "broker (keyscope-")), 20)
+    await until(lambda: ready.all_say(**dict.fromkeys(SERVICES, "broker (keyscope-")))
     nats_server.start()
     await until(ready.all_say, 30)
 
@@ -78,7 +78,7 @@ async def test_each_process_for_itself(ready: Ready, nats_server: Nats, own_post
         position = (await ks.command("sales_channel.create", {"name": "C"}))["position"]
         assert ready.all_say(relay="silence")
         relay.send_signal(signal.SIGCONT)
-        await until(ready.all_say, 20)
+        await until(ready.all_say)
         await ks.query.graph(entity="sales_channel", fields=["id"], position=position)
 
 

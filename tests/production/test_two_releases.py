@@ -86,7 +86,7 @@ async def test_two_releases_side_by_side(nats_server: Nats, postgres: Postgres, 
             first = topics.index("link.created:2")
 
             # The old read node waits before the first event that it does not know. It skips nothing, and says so.
-            await until(lambda: "version 2 is newer than this release" in old.log, 20)
+            await until(lambda: "version 2 is newer than this release" in old.log)
             found = await ks.query.graph(entity="api_key", fields=["sales_channels.id"], pagination={"take": 20})
             assert [len(key["sales_channels"]) for key in found["data"]] == [10] * 10
             assert old.running

@@ -41,7 +41,7 @@ class Bench:
         self.reconnected = asyncio.Event()
 
     async def connected_again(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await self.reconnected.wait()
 
     async def fill(self, *, again: bool = False) -> None:
@@ -403,7 +403,7 @@ async def test_it_stops_though_the_server_is_gone(bench: Bench, monkeypatch: pyt
     monkeypatch.setattr(service, "DRAIN_SECONDS", 0.5)
     some(bench.stream)
     await bench.fill()
-    async with asyncio.timeout(20), bench.serving():
+    async with asyncio.timeout(30), bench.serving():
         bench.server.kill()
     bench.server.start()
     async with bench.serving():

@@ -266,7 +266,7 @@ async def test_one_that_comes_while_the_service_goes_over_is_the_next(
     one = await rebuilding.rebuild(service.settings, patience=0, progress=no_progress)
     await reached.wait()
     other = asyncio.create_task(rebuilding.rebuild(service.settings, patience=20, progress=no_progress))
-    await until(lambda: generation(here, 2).exists(), 20)
+    await until(lambda: generation(here, 2).exists())
     go_on.set()
     rebuilt = await other
     assert (one.path, rebuilt.path, rebuilt.in_use) == (generation(here, 1), generation(here, 2), True)

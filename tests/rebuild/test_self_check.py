@@ -82,7 +82,7 @@ async def test_it_finds_what_is_wrong(statement: str, service: Service, ks: keys
     await ks.query.graph(entity="api_key", fields=["id"])  # it is applied
     await until(lambda: counted("equal") > 0)
     change(service, statement)
-    await until(lambda: CHECKS[NAME]() is not None, 20)
+    await until(lambda: CHECKS[NAME]() is not None)
     problem = CHECKS[NAME]()
     assert problem is not None
     assert problem.startswith(WRONG[statement])
@@ -91,7 +91,7 @@ async def test_it_finds_what_is_wrong(statement: str, service: Service, ks: keys
     assert rebuilt.in_use
     assert CHECKS[NAME]() is None
     before = counted("equal")
-    await until(lambda: counted("equal") > before + 10, 20)
+    await until(lambda: counted("equal") > before + 10)
     assert CHECKS[NAME]() is None
 
 

@@ -24,7 +24,7 @@ async def test_a_stream_that_has_these_subjects_already(
     client = await nats.connect(nats_server.url)
     await client.jetstream().add_stream(name="ARCHIVE", subjects=[subjects])
     with pytest.raises(Failure, match="another stream has messages to") as refused:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await Service(nats_server.url, tmp_path / "data").start(service)
     assert refused.value.exit == Exit.DIVERGED
     await client.close()
@@ -35,7 +35,7 @@ async def test_streams_that_copy_the_events_may_be_beside(service: Service, ks: 
     await js.add_stream(name="MIRROR", mirror=StreamSource(name="KEYSCOPE_EVENTS"))
     await js.add_stream(name="COPY", sources=[StreamSource(name="KEYSCOPE_EVENTS")])
     await ks.sales_channels.create({"name": "a"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for name in ("MIRROR", "COPY"):
             while (await js.stream_info(name)).state.messages != 1:
                 await asyncio.sleep(0.05)
@@ -54,7 +54,7 @@ async def test_an_account_that_has_used_up_what_it_may(make_nats: Callable[..., 
         with pytest.raises(keyscope.Unavailable, match="resource limits exceeded"):
             await ks.jobs.submit("sales_channel.create", {"name": "b", "description": "x" * 90_000}, timeout=1)
         server.allow(LIMITED % "100MB")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert (await ks.query.graph(entity="api_key", fields=["title"], timeout=15))["data"] == [{"title": "Web"}]
             await (await ks.jobs.submit("sales_channel.create", {"name": "a"}, timeout=15)).outcome()
     assert (await verify(service.settings, patience=15, progress=lambda done, total: None)).difference is None

@@ -223,7 +223,7 @@ async def test_a_stream_that_is_full_gets_the_rest_when_there_is_room(
     for _ in range(2):
         await channels(client, 50)
     said = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while "maximum messages exceeded" not in said:
             await asyncio.sleep(0.1)
             said += capsys.readouterr().out

@@ -131,7 +131,7 @@ async def test_a_rebuild(nats_server: Nats, tmp_path: Path) -> None:
                 ran = await asyncio.to_thread(play, disk, left, "rebuild", "--wait=3", *where)
                 if ran.returncode == 0 or "has not gone over to it in 3 s" in ran.stderr:  # it had no room to open it
                     done += 1
-                    await until(lambda: len(generations(service.settings.read_model_path)) == 1, 20)
+                    await until(lambda: len(generations(service.settings.read_model_path)) == 1)
                 else:
                     refused(ran)
                 assert not list((tmp_path / "data").glob("*.new*"))

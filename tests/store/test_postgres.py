@@ -162,10 +162,10 @@ async def test_a_listener_survives_a_restart(own_postgres: Postgres) -> None:
     own_postgres.kill()
     own_postgres.start()
     grown.clear()
-    await asyncio.wait_for(grown.wait(), 10)
+    await asyncio.wait_for(grown.wait(), 30)
     grown.clear()
     await asyncio.to_thread(add, store, "sc_1")
-    await asyncio.wait_for(grown.wait(), 5)
+    await asyncio.wait_for(grown.wait(), 30)
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     store.close()
@@ -187,7 +187,7 @@ async def test_a_service_that_starts_before_the_server_waits_for_it(own_postgres
     own_postgres.stop()
     opening = asyncio.create_task(open_when_reachable(url, stopping))
     stopping.set()
-    assert await asyncio.wait_for(opening, 10) is None
+    assert await asyncio.wait_for(opening, 30) is None
 
 
 async def test_what_the_server_refuses_for_good_is_told_at_once(postgres: Postgres) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(true: Callable[[], bool], seconds: float = 5) -> None:
+async def until(true: Callable[[], bool], seconds: float = 20) -> None:
     """Return as soon as it is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not true():
