@@ -84,7 +84,7 @@ def is_folded(path: Path) -> bool:
 
 def open_writer(path: Path) -> apsw.Connection:
     """The connection that writes, on a read model that is created if there is none. Raises DamagedReadModel."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(BUSY_MS)
     try:

@@ -95,7 +95,7 @@ def _copy_from_postgres(url: str, to: Path, progress: Progress) -> None:
 
 
 def _restore_file(copy: Path, here: Path, progress: Progress) -> Epoch:
-    here.parent.mkdir(parents=True, exist_ok=True)
+    here.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _finished(here) as unfinished:
         _remove(here)  # what an event store that was moved away has left beside it
         _copy(copy, unfinished, progress)

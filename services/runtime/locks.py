@@ -21,7 +21,7 @@ def hold(lock: Path, what: str) -> int:
     killed process has left behind keeps it for more than ten.
     """
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise cannot_write(lock.parent, error) from error

@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     )
     prefix: Prefix = Field(default="keyscope", description="The first part of every subject")
     replicas: Replicas = Field(default=1, description="How many nodes of a NATS cluster keep each stream")
-    data_dir: Path = Field(default=Path("data"), description="The folder for everything that is kept")
+    data_dir: Path = Field(
+        default=Path("data"), description="The folder for everything that is kept; made for this user alone"
+    )
     event_store: str = Field(
         default="",
         description="The event store, e.g. sqlite:///var/lib/keyscope/events.db. Empty: events.db in the data folder",

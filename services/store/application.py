@@ -125,7 +125,7 @@ def store_problem(store: Store) -> str | None:
 
 def _sqlite(url: str) -> SQLiteStore:
     path = url.removeprefix(SQLITE)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     recorder = SQLiteStore(Datastore(path))
     recorder.create_table()
     recorder.check()

@@ -50,6 +50,7 @@ async def test_it_serves_and_says_what_listens_where(keyscope_up: Start, tmp_pat
     assert len(up.output.splitlines()) < 20
     assert up.errors == ""
     assert len(up.family()) == 5
+    assert (tmp_path / "up").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
