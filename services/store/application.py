@@ -127,9 +127,13 @@ def _sqlite(url: str) -> SQLiteStore:
     path = url.removeprefix(SQLITE)
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     recorder = SQLiteStore(Datastore(path))
-    recorder.create_table()
-    recorder.check()
-    recorder.stretch_log()
+    try:
+        recorder.create_table()
+        recorder.check()
+        recorder.stretch_log()
+    except BaseException:
+        recorder.close()
+        raise
     return recorder
 
 

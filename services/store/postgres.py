@@ -324,7 +324,11 @@ def open_postgres(url: str) -> PostgresStore:
     Raises ValueError for a URL that libpq does not understand, PersistenceError when the server refuses.
     """
     recorder = PostgresStore(Datastore(Place.of(url)))
-    recorder.prove_sessions()
-    recorder.create_table()
-    recorder.check()
+    try:
+        recorder.prove_sessions()
+        recorder.create_table()
+        recorder.check()
+    except BaseException:
+        recorder.close()
+        raise
     return recorder
