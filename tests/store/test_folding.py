@@ -12,6 +12,7 @@ from services.store.application import Store, open_store
 from services.store.folding import FOLD_PAGES, Folding
 from services.store.sqlite import LOG_BYTES
 from tests.store.test_store import channel, commit, recorded
+from tests.support.up import wait_for
 
 
 @pytest.fixture
@@ -40,6 +41,15 @@ def write(store: Store, name: str, batches: int, length: int) -> None:
         known = store.write(commit(*(recorded(1, event) for event in events), known=known)).position
 
 
+def write_until_short(store: Store, path: Path) -> None:
+    """How many batches the thread needs for it is the machine's to say."""
+    for turn in range(100):
+        if log_of(path) < 4 * LOG_BYTES:
+            return
+        write(store, f"more_{turn}", 5, 10_000)
+    raise AssertionError("the log stays long")
+
+
 def begin(path: Path) -> sqlite3.Connection:
     """A reader that keeps the log from being folded, as a backup does, or a process that is stopped."""
     reader = sqlite3.connect(path)
@@ -53,15 +63,14 @@ def test_a_log_that_a_long_reader_has_made_long_becomes_short_again(path: Path, 
         write(store, "beside", 100, 10_000)
         assert log_of(path) > 4 * LOG_BYTES
         assert reader.execute("SELECT max(rowid) FROM stored_events").fetchone() == (None,)
-    write(store, "after", 60, 10_000)
-    assert log_of(path) < 4 * LOG_BYTES
+    write_until_short(store, path)
     assert path.stat().st_size > 4 * LOG_BYTES  # it was folded into the file
 
 
 def test_the_length_of_events_counts(path: Path, store: Store) -> None:
     """Few commands may write much."""
-    write(store, "long", 150, 10_000)
-    assert log_of(path) < 4 * LOG_BYTES
+    write(store, "long", 40, 10_000)
+    wait_for(lambda: path.stat().st_size > LOG_BYTES / 2)  # it is folded into the file
 
 
 def test_what_is_left_of_a_log_is_told_only_when_it_is_little(tmp_path: Path) -> None:
