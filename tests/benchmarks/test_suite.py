@@ -54,8 +54,8 @@ def rows(folder: Path) -> list[results.Row]:
         asyncio.run(recovery.caught_up(server, SMALL.events))
         bench = Bench(server, loaded, SECONDS, Peers())
         rows = [bench.measure(row) for row in (*READS, *WRITES) if row.name not in LIKE_OTHERS]
-        rows.append(bench.special("visible", "visible_after_reply"))
-        rows.append(bench.special("storefront", "resolve_in_process"))
+        rows.append(bench.special("visible", "visible_after_reply", 2))
+        rows.append(bench.special("storefront", "resolve_in_process", 1))
     return rows
 
 
