@@ -38,9 +38,10 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         port = _free_port()
         self.url = f"nats://127.0.0.1:{port}"
-        self._log = folder / "up.log"
+        self.log_file = folder / "up.log"
+        """Where it prints to."""
         self._begun = time.perf_counter()
-        with self._log.open("wb") as output:
+        with self.log_file.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "keyscope", "up", f"--data-dir={folder}", f"--port={port}", "--http-port=0"],
                 stdin=subprocess.DEVNULL,
@@ -62,7 +63,7 @@ class Server:
     @property
     def log(self) -> str:
         """What it has printed."""
-        return self._log.read_text(errors="replace")
+        return self.log_file.read_text(errors="replace")
 
     def wait_ready(self) -> None:
         """Wait for its word. Raises RuntimeError."""

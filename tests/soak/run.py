@@ -11,7 +11,7 @@ import keyscope
 from benchmarks.server import Server
 from tests.soak.growth import ALLOWANCES, Series, offenders
 from tests.soak.load import Load
-from tests.soak.watch import Watch
+from tests.soak.watch import GoHeap, Watch
 
 COMMANDS, QUERIES = 300.0, 500.0
 LOOK_SECONDS = 5.0
@@ -65,7 +65,8 @@ async def run(
 ) -> Report:
     """Soak a service of its own for so long."""
     base = _free_ports()
-    server = await asyncio.to_thread(Server, folder / "data", environment={"KEYSCOPE_METRICS_PORT": str(base)})
+    settings = {"KEYSCOPE_METRICS_PORT": str(base), "KEYSCOPE_LOG_LEVEL": "debug", **GoHeap.ENVIRONMENT}
+    server = await asyncio.to_thread(Server, folder / "data", environment=settings)
     try:
         pids = {name: pids[0] for name, pids in server.processes().items()}
         named = [name for name in pids if name not in ("supervisor", "nats-server")]
@@ -74,7 +75,8 @@ async def run(
             load = Load(ks, 1, COMMANDS, QUERIES)
             await load.prepare()
             own = {"load: tasks less calls in flight": lambda: len(asyncio.all_tasks()) - load.in_flight}
-            watch = Watch({**pids, "load": os.getpid()}, ports, own)
+            go = {"nats-server": GoHeap(server.log_file)}
+            watch = Watch({**pids, "load": os.getpid()}, ports, own, go)
             running = asyncio.create_task(load.run(seconds))
             while not running.done():
                 await watch.look()
@@ -82,7 +84,8 @@ async def run(
                 _say_now(watch, load, seconds, say)
             await running
         series = list(watch.series.values())
-        return Report(seconds, load.counts, load.errors, series, allowances, watch.unready, server.log)
+        log = "\n".join(line for line in server.log.splitlines() if "[debug" not in line)
+        return Report(seconds, load.counts, load.errors, series, allowances, watch.unready, log)
     finally:
         await asyncio.to_thread(server.stop)
 

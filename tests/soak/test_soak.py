@@ -31,8 +31,10 @@ def test_a_short_soak(tmp_path: Path) -> None:
     )
     assert done.stdout.endswith("growth: none\n"), done.stdout + done.stderr
     assert done.returncode == 0
-    for name in ("commands", "reads", "http", "nats-server", "supervisor", "load"):
+    for name in ("commands", "reads", "http", "supervisor", "load"):
         assert f"| {name}: memory | MB |" in done.stdout
+    assert "| nats-server: memory | MB of Go |" in done.stdout
+    assert "| nats-server: memory in use | MB |" in done.stdout
     for measure in ("reads: keyscope_relay_lag_events", "reads: keyscope_projection_lag_events"):
         assert f"| {measure} | events |" in done.stdout
     assert "| commands: keyscope_tasks | tasks |" in done.stdout
