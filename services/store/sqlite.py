@@ -7,7 +7,7 @@ interpreter lock at each step, and getting it back from a busy event loop costs 
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import starmap
 from pathlib import Path
 from types import TracebackType
@@ -92,13 +92,20 @@ class _Pool(SQLiteConnectionPool):
 
     @retry(_Busy, max_attempts=round(BUSY_SECONDS / BUSY_PAUSE), wait=BUSY_PAUSE)
     def _opened(self) -> SQLiteConnection:
-        """SQLite does not wait for whoever turns the log on at the same moment, though it has a time limit to do so."""
-        try:
+        """SQLite does not wait for whoever turns the log on at the same moment, though it has a time limit to do so.
+
+        So it is turned on here, over a connection that is closed; where it fails, the library would leave its own open.
+        """
+        if self.is_journal_mode_wal:
             return super()._create_connection()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            raise _Busy("the event store is busy") from error
+        with closing(sqlite3.connect(self.db_name, uri=True, timeout=BUSY_SECONDS)) as first:
+            try:
+                first.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                raise _Busy("the event store is busy") from error
+            return super()._create_connection()  # before `first` is closed: the last to close a file folds its log
 
 
 class Datastore(SQLiteDatastore):
