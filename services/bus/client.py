@@ -32,8 +32,13 @@ class Client(Plain):
         await super()._connect_to_server(s)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        """What waits for a connection that is gone is dropped: nats-py (2.16) would raise what uvloop says to that."""
+        """What waits is written at once, or dropped if the connection is gone.
+
+        nats-py (2.16) writes it after a while, and raises what the event loop says if the connection went meanwhile.
+        """
         writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None and writer.is_closing():
+        if writer is not None:
+            if self._pending and not writer.is_closing():
+                writer.writelines(self._pending)
             self._pending, self._pending_data_size = [], 0
         await super()._close(status, do_cbs)
