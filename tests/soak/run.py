@@ -77,6 +77,7 @@ async def run(
             own = {"load: tasks less calls in flight": lambda: len(asyncio.all_tasks()) - load.in_flight}
             go = {"nats-server": GoHeap(server.log_file)}
             watch = Watch({**pids, "load": os.getpid()}, ports, own, go)
+            await watch.ready()
             running = asyncio.create_task(load.run(seconds))
             while not running.done():
                 await watch.look()

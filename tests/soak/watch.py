@@ -69,6 +69,17 @@ class Watch:
         self.unready: dict[str, str] = {}
         """What each process that was not ready said last."""
 
+    async def ready(self) -> None:
+        """Wait until all say so: a read node that started before there was a stream looks for it now and then."""
+        async with asyncio.timeout(30):
+            for port in self._ports.values():
+                while True:
+                    try:
+                        await asyncio.to_thread(_page, port, "readyz")
+                        break
+                    except urllib.error.HTTPError:
+                        await asyncio.sleep(0.05)
+
     async def look(self) -> None:
         """Take one sample of everything. Raises OSError when a process has ended: in a soak none may."""
         at = perf_counter() - self._begun
